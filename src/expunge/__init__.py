@@ -1,0 +1,1 @@
+"""Make trained models forget chosen people's data, and prove it to strangers."""

@@ -1,0 +1,1 @@
+"""One adapter per framework, each a canonical function of its ordered samples."""

@@ -1,0 +1,87 @@
+"""The socket of a learner: encode rows, learn a slice, predict with many states at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.core.types import Task
+
+Features: TypeAlias = Mapping[str, NDArray[Any]]
+"""Column name → cells, (n,) or (n, *shape); categorical cells are int32 codes (-1: not
+declared or missing), text is an object array of str."""
+
+Inputs: TypeAlias = Any
+"""What a learner's ``encode`` returns: has a length, and slices by rows (``inputs[:n]``)."""
+
+Predictor: TypeAlias = Callable[[Inputs], NDArray[np.float64]]
+"""Inputs → (states, n, outputs): probabilities per class, or values per target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Ordered samples: slices in the order of the chain, rows in ring order within each.
+
+    Attributes:
+        tokens: Keyed 64-bit hash of each sample id, (n,). The visiting order comes from it.
+        inputs: Encoded features, n rows.
+        targets: int64 class codes (n,), or float64 values (n, targets).
+        weights: float64 (n,), or None where all weigh the same.
+    """
+
+    tokens: NDArray[np.uint64]
+    inputs: Inputs
+    targets: NDArray[Any]
+    weights: NDArray[np.float64] | None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def first(self, n: int) -> Samples:
+        """The first ``n`` samples, without copying."""
+        weights = None if self.weights is None else self.weights[:n]
+        return Samples(self.tokens[:n], self.inputs[:n], self.targets[:n], weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One slice's place in the schedule.
+
+    Attributes:
+        seed: Made of the recipe's seed, the shard and the slice; the only source of chance.
+        share: Part of the whole schedule that this slice trains, 2/(R+1): times e₀ epochs, or
+            times the boosting rounds.
+    """
+
+    seed: int
+    share: float
+
+
+class Learner(Protocol):
+    """A canonical function of its ordered samples. Its knobs are its fields.
+
+    A learner is a frozen dataclass whose fields are JSON values: they, its catalogue name and
+    its ``revision`` stand in the recipe. Equal arguments give equal bytes in equal runtimes,
+    in any process; whoever changes what it computes raises ``revision``.
+    """
+
+    revision: ClassVar[int]
+
+    def encode(self, task: Task, features: Features) -> Inputs:
+        """Encode rows, each by itself: no row may influence another, nothing is fitted."""
+        ...
+
+    def learn(self, task: Task, parent: bytes | None, samples: Samples, step: Step) -> bytes:
+        """Train one slice on all ``samples`` so far, from the ``parent`` state or afresh.
+
+        Returns the full state, optimiser included, in canonical bytes.
+        """
+        ...
+
+    def predictor(self, task: Task, states: Sequence[bytes]) -> Predictor:
+        """Load states, at least one, into a function that predicts with all of them."""
+        ...
