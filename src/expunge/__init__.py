@@ -1,1 +1,37 @@
 """Make trained models forget chosen people's data, and prove it to strangers."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from expunge.home import Home, open  # noqa: A004 - read as `expunge.open`
+    from expunge.learners.lightgbm import LightGBM
+    from expunge.learners.sklearn import Sklearn
+    from expunge.learners.torch import Torch
+    from expunge.learners.xgboost import XGBoost
+    from expunge.training.recipe import Sharded
+
+__all__ = ["Home", "LightGBM", "Sharded", "Sklearn", "Torch", "XGBoost", "open"]
+
+_WHERE: Final = {
+    "Home": "expunge.home",
+    "LightGBM": "expunge.learners.lightgbm",
+    "Sharded": "expunge.training.recipe",
+    "Sklearn": "expunge.learners.sklearn",
+    "Torch": "expunge.learners.torch",
+    "XGBoost": "expunge.learners.xgboost",
+    "open": "expunge.home",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever is asked for
+    # Frameworks take a second to import: only those that are used are.
+    if name not in _WHERE:
+        raise AttributeError(f"module 'expunge' has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

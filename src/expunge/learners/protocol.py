@@ -67,9 +67,14 @@ class Learner(Protocol):
     A learner is a frozen dataclass whose fields are JSON values: they, its catalogue name and
     its ``revision`` stand in the recipe. Equal arguments give equal bytes in equal runtimes,
     in any process; whoever changes what it computes raises ``revision``.
+
+    Attributes:
+        revision: Of what it computes; part of the recipe.
+        libraries: The distributions whose versions its bytes depend on; part of the runtime.
     """
 
     revision: ClassVar[int]
+    libraries: ClassVar[tuple[str, ...]]
 
     def encode(self, task: Task, features: Features) -> Inputs:
         """Encode rows, each by itself: no row may influence another, nothing is fitted."""

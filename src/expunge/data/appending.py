@@ -1,0 +1,173 @@
+"""Append rows to a dataset, or make it: stage files, then register them in one transaction.
+
+Files are moved into place just before the transaction commits. A crash in between leaves a
+folder that no row of the database names; the next append removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import sqlalchemy as sa
+
+from expunge.core.errors import InputError
+from expunge.core.types import Role, Schema
+from expunge.data import ingest, sql
+from expunge.data.datasets import Ground, Grounds
+from expunge.data.ingest import Arrival, Staged
+from expunge.data.options import Ingest
+from expunge.data.ring import SECRET_BYTES, Ring
+from expunge.data.sources import Source
+from expunge.data.uniqueness import Known
+from expunge.storage import disk, facts
+from expunge.storage.database import Database
+from expunge.storage.facts import Fact
+from expunge.storage.locks import alone
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """Where datasets rest."""
+
+    database: Database
+    folder: Path
+    grounds: Grounds
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """Rows that are staged, and the dataset that they will join.
+
+    Attributes:
+        ground: The dataset as it was; None where it will be new.
+        ring: Its ring, new or not.
+    """
+
+    name: str
+    ground: Ground | None
+    ring: Ring
+    place: Path
+    folder: Path
+    staged: Staged
+
+
+@contextmanager
+def staging(
+    stock: Stock,
+    name: str,
+    source: Source,
+    options: Ingest,
+    *,
+    secret: bytes | None = None,
+    readmit: bool = False,
+    replacing: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Staging]:
+    """Stage ``source``; nobody else may append to any dataset of this home meanwhile.
+
+    Args:
+        secret: Of a new dataset's ring; random by default.
+        readmit: Whether forgotten ids may come back.
+        replacing: Whether ids that are in the dataset may stand in ``source``.
+
+    Raises:
+        InputError: The source cannot be used; the dataset is as it was.
+    """
+    with alone(stock.folder / "append.lock"):
+        with stock.database.reading() as transaction:
+            ground = _ground(stock, transaction, name)
+            _remove_orphans(stock, transaction)
+        ring = Ring(ground.dataset.secret if ground else secret or secrets.token_bytes(SECRET_BYTES))
+        place = ground.dataset.folder if ground else stock.folder / secrets.token_hex(16)
+        number = 1 + max((key[1] for key in ground.batches), default=-1) if ground else 0
+        arrival = Arrival(ring, number, _known(ground, replacing), readmit or replacing)
+        folder = place / f"staging-{number}"
+        place.mkdir(parents=True, exist_ok=True)
+        try:
+            fitted = _fit(options, ground.dataset.schema if ground else None)
+            staged = ingest.stage(source, folder, arrival, fitted, progress)
+            _warn(staged, options)
+            yield Staging(name, ground, ring, place, folder, staged)
+        finally:
+            disk.remove(folder)
+            if ground is None and not any(place.iterdir()):
+                place.rmdir()
+
+
+def register(stock: Stock, transaction: sa.Connection, staged: Staging) -> None:
+    """Move staged rows into place and make them part of the dataset."""
+    if staged.ground is None:
+        schema = staged.staged.schema
+        sql.add_dataset(transaction, staged.name, staged.place.name, staged.ring.secret, schema)
+    dataset = sql.find_dataset(transaction, staged.name, stock.folder)
+    for batch in staged.staged.batches:
+        folder = f"{batch.tier:03d}-{batch.number:06d}"
+        disk.replace(batch.folder, staged.place / folder)
+        sql.add_batch(transaction, dataset.id, batch.tier, batch.number, folder, batch.rows)
+    body = {
+        "dataset": staged.place.name,
+        "rows": staged.staged.rows,
+        "number": staged.staged.batches[0].number,
+        "schema": staged.staged.schema.digest.hex(),
+        "schema_adopted": staged.staged.schema.adopted,
+    }
+    facts.record(transaction, Fact("dataset.ingested", body))
+
+
+def _ground(stock: Stock, transaction: sa.Connection, name: str) -> Ground | None:
+    if name not in sql.names(transaction):
+        return None
+    return stock.grounds.load(transaction, sql.find_dataset(transaction, name, stock.folder))
+
+
+def _known(ground: Ground | None, replacing: bool) -> list[Known]:
+    if ground is None:
+        return []
+    none = np.empty(0, np.int64)
+    return [
+        Known(batch, np.arange(batch.rows) if replacing else ground.gone.get(key, none))
+        for key, batch in ground.batches.items()
+    ]
+
+
+def _fit(options: Ingest, schema: Schema | None) -> Ingest:
+    """The options of an append: the columns are those of the dataset."""
+    if schema is None:
+        return options
+    if options.schema is not None and options.schema.digest != schema.digest:
+        raise InputError("The dataset has another schema already. Append without `schema=`.")
+    return Ingest(schema=schema, slices=options.slices, salts=options.salts, coded=options.coded)
+
+
+def _warn(staged: Staged, options: Ingest) -> None:
+    largest = max(batch.largest_subject for batch in staged.batches)
+    if staged.schema.of(Role.SUBJECT) and 2 * largest > staged.rows / options.slices:
+        warnings.warn(
+            f"One subject has {largest:,} of {staged.rows:,} rows: more than half a slice. "
+            f"Rebuilding after its request costs as much as many others together.",
+            stacklevel=4,
+        )
+
+
+def _remove_orphans(stock: Stock, transaction: sa.Connection) -> None:
+    """Remove what a crash left behind; we alone append now."""
+    folders = {
+        dataset.folder: set(sql.batch_folders(transaction, dataset.id).values())
+        for dataset in (
+            sql.find_dataset(transaction, name, stock.folder) for name in sql.names(transaction)
+        )
+    }
+    for place in (Path(entry) for entry in os.scandir(stock.folder) if entry.is_dir()):
+        if place not in folders:
+            disk.remove(place)
+            continue
+        for batch in place.iterdir():
+            if batch.name not in folders[place]:
+                disk.remove(batch)

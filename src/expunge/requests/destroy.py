@@ -1,0 +1,70 @@
+"""Destroy what was forgotten: rows, and checkpoints that saw them. A step of its own.
+
+Held rows are destroyed when every model of their dataset is whole again. Rows go first: a
+builder that still holds an old plan finds their commitments gone and builds nothing. Then
+the packs, each behind its lock. May be killed at any line; running it again finishes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+import sqlalchemy as sa
+
+from expunge.data import sql as data_sql
+from expunge.data.datasets import Ground
+from expunge.data.erase import erase
+from expunge.data.sql import Tombstone
+from expunge.requests import sql
+from expunge.storage import facts
+from expunge.storage.facts import Fact
+from expunge.storage.locks import alone
+from expunge.training import sql as training_sql
+from expunge.training import versions
+from expunge.training.site import Site
+from expunge.training.sql import Model
+
+
+def destroy(site: Site, dataset: int) -> int:
+    """Destroy all held rows of a dataset, if its models are whole. Returns how many."""
+    with site.database.reading() as transaction:
+        held = data_sql.held(transaction, dataset)
+        ground = site.ground(transaction, dataset)
+        models = site.models_of(transaction, dataset)
+        whole = all(_is_whole(transaction, model, ground) for model in models)
+    if not held or not whole:
+        return 0
+    _erase_rows(ground, held)
+    frames = {model.folder.name: _sweep(site, model, ground, held) for model in models}
+    _note(site, dataset, held, frames)
+    site.database.scrub()
+    return len(held)
+
+
+def _is_whole(transaction: sa.Connection, model: Model, ground: Ground) -> bool:
+    version = training_sql.current(transaction, model.id)
+    return version is None or not versions.unfinished(model, version, ground)
+
+
+def _erase_rows(ground: Ground, held: Sequence[Tombstone]) -> None:
+    places = sorted(tombstone.place for tombstone in held)
+    for key, group in groupby(places, key=lambda place: (place.tier, place.batch)):
+        erase(ground.batches[key], np.array([place.ordinal for place in group], np.int64))
+
+
+def _sweep(site: Site, model: Model, ground: Ground, held: Sequence[Tombstone]) -> int:
+    shards = versions.touched(model, [tombstone.place for tombstone in held], ground)
+    with alone(model.folder / "build.lock"):
+        return sum(versions.sweep(site, model, shard) for shard in shards)
+
+
+def _note(site: Site, dataset: int, held: Sequence[Tombstone], frames: dict[str, int]) -> None:
+    requests = sorted({tombstone.request for tombstone in held})
+    with site.database.transaction() as transaction:
+        data_sql.lock(transaction, dataset)
+        data_sql.release(transaction, dataset, [tombstone.number for tombstone in held])
+        sql.finish(transaction, requests)
+        body = {"rows": len(held), "frames": frames, "requests": requests}
+        facts.record(transaction, Fact("checkpoint.destroyed", body))

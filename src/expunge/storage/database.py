@@ -1,0 +1,101 @@
+"""One way to open a transaction, over SQLite or PostgreSQL.
+
+On SQLite every writing transaction is ``BEGIN IMMEDIATE``: a transaction that begins by
+reading and then writes fails with SQLITE_BUSY_SNAPSHOT at once, whatever the timeout.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+
+from expunge.core.errors import FormatUnsupported
+
+METADATA: Final = sa.MetaData()
+FORMAT: Final = 1
+
+_FORMAT_TABLE: Final = sa.Table("format", METADATA, sa.Column("number", sa.Integer, primary_key=True))
+
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA secure_delete=ON",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA busy_timeout=60000",
+)
+
+
+def now() -> str:
+    """This moment, UTC, as RFC 3339."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def sqlite_url(path: Path) -> URL:
+    """The URL of a SQLite file."""
+    return URL.create("sqlite", database=str(path))
+
+
+class Database:
+    """A database with all of Expunge's tables."""
+
+    def __init__(self, url: str | URL) -> None:
+        self.url = make_url(url)
+        if self.url.drivername == "postgresql":
+            self.url = self.url.set(drivername="postgresql+psycopg")
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._engine = sa.create_engine(self.url, pool_pre_ping=not self.is_sqlite)
+        if self.is_sqlite:
+            sa.event.listen(self._engine, "connect", _prepare_sqlite)
+            sa.event.listen(self._engine, "begin", _begin_sqlite)
+        self._reading = self._engine.execution_options(expunge_reading=True)
+
+    def create(self) -> None:
+        """Create the tables that are missing; refuse a newer format."""
+        with self.transaction() as transaction:
+            METADATA.create_all(transaction)
+            found = transaction.execute(sa.select(_FORMAT_TABLE.c.number)).scalar()
+            if found is None:
+                transaction.execute(_FORMAT_TABLE.insert().values(number=FORMAT))
+            elif found != FORMAT:
+                raise FormatUnsupported("The database", found, FORMAT)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A transaction that may write. Commits at the end, rolls back on any error."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A transaction that only reads."""
+        with self._reading.begin() as connection:
+            yield connection
+
+    def scrub(self) -> None:
+        """Leave no page of erased content behind in SQLite's write-ahead log."""
+        if self.is_sqlite:
+            with self._engine.connect() as connection:
+                raw: Any = connection.connection.driver_connection
+                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    reading = connection.get_execution_options().get("expunge_reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

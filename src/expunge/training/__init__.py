@@ -1,0 +1,1 @@
+"""The engine: recipes, plans and names, units of building, versions, ensembles."""

@@ -1,0 +1,62 @@
+"""What an installation stands on: a database, folders, and grounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from expunge.data import sql as data_sql
+from expunge.data.appending import Stock
+from expunge.data.datasets import Ground, Grounds
+from expunge.data.sql import Dataset
+from expunge.storage.database import Database
+from expunge.training import sql
+from expunge.training.sql import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Database and folders of one home."""
+
+    database: Database
+    root: Path
+    grounds: Grounds
+
+    @property
+    def data(self) -> Path:
+        """Folder of the datasets' folders."""
+        return self.root / "data"
+
+    @property
+    def models(self) -> Path:
+        """Folder of the models' folders."""
+        return self.root / "models"
+
+    @property
+    def stock(self) -> Stock:
+        """Where datasets rest."""
+        return Stock(self.database, self.data, self.grounds)
+
+    def dataset(self, transaction: sa.Connection, name: str) -> Dataset:
+        """A dataset by name."""
+        return data_sql.find_dataset(transaction, name, self.data)
+
+    def model(self, transaction: sa.Connection, name: str) -> Model:
+        """A model by name."""
+        return sql.find_model(transaction, name, self.models)
+
+    def models_of(self, transaction: sa.Connection, dataset: int) -> list[Model]:
+        """All models that learn from a dataset."""
+        return sql.models_of(transaction, dataset, self.models)
+
+    def ground(self, transaction: sa.Connection, dataset: int) -> Ground:
+        """What a plan stands on, as ``transaction`` sees it."""
+        row = data_sql.get_dataset(transaction, dataset, self.data)
+        return self.grounds.load(transaction, row)
+
+    def locked_ground(self, transaction: sa.Connection, dataset: int) -> Ground:
+        """Lock the dataset, then load its ground: nothing can come between."""
+        data_sql.lock(transaction, dataset)
+        return self.ground(transaction, dataset)

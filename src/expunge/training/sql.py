@@ -1,0 +1,203 @@
+"""Tables of models and versions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from expunge.core.digest import Json, canonical_json, digest
+from expunge.core.errors import UnknownName
+from expunge.storage.database import METADATA, now
+from expunge.storage.packs import Frame
+from expunge.training.recipe import Recipe
+
+_MODELS: Final = sa.Table(
+    "model",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(200), nullable=False, unique=True),
+    sa.Column("dataset", sa.ForeignKey("dataset.id"), nullable=False, index=True),
+    sa.Column("folder", sa.String(100), nullable=False),
+    sa.Column("recipe", sa.Text, nullable=False),
+    sa.Column("aggregate", sa.String(20), nullable=False),
+    sa.Column("created", sa.String(27), nullable=False),
+)
+_VERSIONS: Final = sa.Table(
+    "version",
+    METADATA,
+    sa.Column("model", sa.ForeignKey("model.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("clean_to", sa.BigInteger, nullable=False),
+    sa.Column("batches", sa.Integer, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("whole", sa.Boolean, nullable=False),
+    sa.Column("constituents", sa.Text, nullable=False),
+    sa.Column("created", sa.String(27), nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model's row."""
+
+    id: int
+    name: str
+    dataset: int
+    folder: Path
+    recipe: Recipe
+    aggregate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Constituent:
+    """What stands for one shard in a version.
+
+    Attributes:
+        pack: File name; None where there is no model yet.
+        frame: The checkpoint in it.
+        depth: How many slices it has seen.
+        whole: Whether it is all that its plan says.
+    """
+
+    shard: int
+    pack: str | None
+    frame: Frame | None
+    depth: int
+    whole: bool
+
+    def to_json(self) -> list[Json]:
+        """As plain JSON."""
+        f = self.frame
+        frame = [f.name.hex(), f.samples, f.offset, f.length, f.checksum.hex()] if f else None
+        return [self.shard, self.pack, frame, self.depth, self.whole]
+
+    @classmethod
+    def from_json(cls, value: list[Any]) -> Constituent:
+        """Read what :meth:`to_json` wrote."""
+        shard, pack, f, depth, whole = value
+        frame = Frame(bytes.fromhex(f[0]), f[1], f[2], f[3], bytes.fromhex(f[4])) if f else None
+        return cls(shard, pack, frame, depth, whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One published state of a model.
+
+    Attributes:
+        clean_to: Number of the last tombstone that it does not contain.
+        batches: How many batches it was planned with.
+        digest: Over the model's aggregate and the names of its constituents, hexadecimal.
+        whole: Whether every constituent is all that its plan says.
+    """
+
+    model: int
+    number: int
+    clean_to: int
+    batches: int
+    digest: str
+    whole: bool
+    constituents: tuple[Constituent, ...]
+    created: str
+
+
+def version_digest(model: Model, constituents: tuple[Constituent, ...]) -> str:
+    """Digest of what a version serves."""
+    names = [c.frame.name if c.frame else b"" for c in constituents]
+    return digest("version", model.recipe.digest, model.aggregate.encode(), *names).hex()
+
+
+def add_model(
+    transaction: sa.Connection, name: str, dataset: int, folder: str, recipe: Recipe, aggregate: str
+) -> None:  # noqa: PLR0913 - a row's columns
+    """Register a model without a version."""
+    transaction.execute(
+        _MODELS.insert().values(
+            name=name,
+            dataset=dataset,
+            folder=folder,
+            recipe=canonical_json(recipe.to_json()).decode(),
+            aggregate=aggregate,
+            created=now(),
+        )
+    )
+
+
+def model_names(transaction: sa.Connection) -> list[str]:
+    """Names of all models."""
+    return list(transaction.scalars(sa.select(_MODELS.c.name).order_by(_MODELS.c.name)))
+
+
+def find_model(transaction: sa.Connection, name: str, root: Path) -> Model:
+    """A model by name; its folder lies under ``root``."""
+    row = transaction.execute(sa.select(_MODELS).where(_MODELS.c.name == name)).one_or_none()
+    if row is None:
+        raise UnknownName("model", name, model_names(transaction))
+    return _model(row, root)
+
+
+def models_of(transaction: sa.Connection, dataset: int, root: Path) -> list[Model]:
+    """All models that learn from a dataset."""
+    query = sa.select(_MODELS).where(_MODELS.c.dataset == dataset).order_by(_MODELS.c.id)
+    return [_model(row, root) for row in transaction.execute(query)]
+
+
+def current(transaction: sa.Connection, model: int) -> Version | None:
+    """The version that is served now."""
+    query = sa.select(_VERSIONS).where(_VERSIONS.c.model == model)
+    row = transaction.execute(query.order_by(_VERSIONS.c.number.desc()).limit(1)).one_or_none()
+    return None if row is None else _version(row)
+
+
+def current_number(transaction: sa.Connection, model: int) -> int:
+    """Number of the version that is served now; 0 where there is none."""
+    query = sa.select(sa.func.max(_VERSIONS.c.number)).where(_VERSIONS.c.model == model)
+    return transaction.execute(query).scalar() or 0
+
+
+def add_version(transaction: sa.Connection, version: Version) -> None:
+    """Publish ``version``. The dataset must be locked."""
+    transaction.execute(
+        _VERSIONS.insert().values(
+            model=version.model,
+            number=version.number,
+            clean_to=version.clean_to,
+            batches=version.batches,
+            digest=version.digest,
+            whole=version.whole,
+            constituents=canonical_json([c.to_json() for c in version.constituents]).decode(),
+            created=version.created,
+        )
+    )
+
+
+def renew(transaction: sa.Connection, version: Version) -> None:
+    """Note that a version, unchanged, is clean to a later tombstone."""
+    t = _VERSIONS.c
+    transaction.execute(
+        _VERSIONS.update()
+        .where(t.model == version.model, t.number == version.number)
+        .values(clean_to=version.clean_to, batches=version.batches, whole=version.whole)
+    )
+
+
+def _model(row: Any, root: Path) -> Model:  # noqa: ANN401 - a database row
+    recipe = Recipe.from_json(json.loads(row.recipe))
+    return Model(row.id, row.name, row.dataset, root / row.folder, recipe, row.aggregate)
+
+
+def _version(row: Any) -> Version:  # noqa: ANN401 - a database row
+    constituents = tuple(Constituent.from_json(value) for value in json.loads(row.constituents))
+    return Version(
+        row.model,
+        row.number,
+        row.clean_to,
+        row.batches,
+        row.digest,
+        row.whole,
+        constituents,
+        row.created,
+    )

@@ -1,0 +1,134 @@
+"""Versions: publish, for each constituent, the longest checkpoint that its plan still names.
+
+There is one way to publish, after training and after forgetting alike. What a forgotten
+sample shaped is not named by any plan any more, so it cannot be chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from expunge.data.datasets import Ground
+from expunge.data.sql import Place
+from expunge.storage import facts, packs
+from expunge.storage.database import now
+from expunge.storage.facts import Fact
+from expunge.training import plan as plans
+from expunge.training import sql
+from expunge.training.plan import Plan
+from expunge.training.site import Site
+from expunge.training.sql import Constituent, Model, Version
+
+
+def publish(
+    transaction: sa.Connection, model: Model, ground: Ground, shards: Collection[int]
+) -> Version:
+    """Make the best clean version of ``model`` the one that is served.
+
+    The dataset must be locked, and ``ground`` loaded after that, so that no tombstone can
+    come between.
+
+    Args:
+        shards: Those that may have changed; the others are taken from the version before.
+            Ignored where there is no version yet.
+    """
+    before = sql.current(transaction, model.id)
+    if before is None:
+        constituents = [best(model, plans.make(model.recipe, ground, s)) for s in all_shards(model)]
+    else:
+        constituents = list(before.constituents)
+        for shard in shards:
+            constituents[shard] = best(model, plans.make(model.recipe, ground, shard))
+    version = Version(
+        model=model.id,
+        number=before.number + 1 if before else 1,
+        clean_to=ground.tombstones,
+        batches=len(ground.batches),
+        digest=sql.version_digest(model, tuple(constituents)),
+        whole=all(c.whole for c in constituents),
+        constituents=tuple(constituents),
+        created=now(),
+    )
+    if before is not None and before.constituents == version.constituents:
+        version = replace(version, number=before.number, created=before.created)
+        sql.renew(transaction, version)
+        return version
+    sql.add_version(transaction, version)
+    facts.record(transaction, Fact("version.published", _published(model, before, version)))
+    return version
+
+
+def all_shards(model: Model) -> range:
+    """Numbers of all shards of a model."""
+    return range(model.recipe.shards)
+
+
+def touched(model: Model, places: Collection[Place], ground: Ground) -> list[int]:
+    """Shards in which these rows are, sorted."""
+    keys = (ground.batches[p.tier, p.batch].key(p.ordinal) for p in places)
+    return sorted({key * model.recipe.shards >> 64 for key in keys})
+
+
+def unfinished(model: Model, version: Version | None, ground: Ground) -> list[int]:
+    """Shards whose constituent is not all that its plan says."""
+    if version is None or version.batches != len(ground.batches):
+        return list(all_shards(model))
+    return [c.shard for c in version.constituents if not c.whole]
+
+
+def best(model: Model, plan: Plan) -> Constituent:
+    """The longest checkpoint of ``plan`` that rests in a pack, its bytes verified."""
+    depth_of = {name: depth for depth, name in enumerate(plan.names, 1)}
+    found = Constituent(plan.shard, None, None, 0, whole=not plan.slices)
+    for path in pack_paths(model, plan.shard):
+        with packs.reading(path) as pack:
+            frames = pack.frames() if pack else []
+            for frame in reversed(frames):
+                depth = depth_of.get(frame.name, 0)
+                if depth > found.depth and pack is not None and pack.holds(frame):
+                    whole = depth == len(plan.slices)
+                    found = Constituent(plan.shard, path.name, frame, depth, whole)
+    return found
+
+
+def pack_paths(model: Model, shard: int) -> Iterator[Path]:
+    """Packs of one constituent, one per runtime that built it."""
+    yield from sorted(model.folder.glob(f"{shard:05d}.*.pack"))
+
+
+def sweep(site: Site, model: Model, shard: int) -> int:
+    """Destroy every frame of a whole constituent that its plan does not name.
+
+    Waits for a unit that is still writing. Packs of other runtimes than the published one
+    are emptied. The caller holds the model's build lock. Returns how many frames went.
+    """
+    destroyed = 0
+    for path in list(pack_paths(model, shard)):
+        with packs.writing(path) as pack:
+            # Read only now: while we waited for the lock, the plan may have grown.
+            with site.database.reading() as transaction:
+                plan = plans.make(model.recipe, site.ground(transaction, model.dataset), shard)
+            keep = best(model, plan)
+            found = pack.frames()
+            names = set(plan.names) if path.name == keep.pack else set()
+            clean = [frame for frame in found if frame.name in names]
+            pack.cut(clean)  # names are chained, so the clean ones are the first ones
+            pack.sync()
+            destroyed += len(found) - len(clean)
+    return destroyed
+
+
+def _published(model: Model, before: Version | None, version: Version) -> dict[str, object]:
+    return {
+        "model": model.folder.name,
+        "number": version.number,
+        "digest": version.digest,
+        "before": before.digest if before else None,
+        "clean_to": version.clean_to,
+        "whole": version.whole,
+        "samples": sum(c.frame.samples for c in version.constituents if c.frame),
+    }

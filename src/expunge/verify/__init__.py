@@ -1,0 +1,1 @@
+"""Was it forgotten? Checks that never import a method."""
