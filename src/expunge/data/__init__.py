@@ -1,0 +1,1 @@
+"""Samples: the ring, segments, schema, ingest, erasure."""

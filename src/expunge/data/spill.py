@@ -1,0 +1,115 @@
+"""The external sort of ingest: sorted runs on disk, read back by ranges of the key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from expunge.data.layout import COMMITMENT_BYTES, KEY, RUN_BYTES, SALT_BYTES, SEGMENT_BYTES
+
+_SAMPLE_EVERY = 64
+
+
+class Spill:
+    """Takes blocks of one tier, keeps them in runs that are sorted by key."""
+
+    def __init__(self, folder: Path, tier: int) -> None:
+        self._folder, self._tier = folder, tier
+        self._blocks: list[pa.RecordBatch] = []
+        self._sampled: list[NDArray[np.uint64]] = []
+        self._runs: list[Path] = []
+        self.rows = 0
+        self.waiting_bytes = 0
+        self._bytes = 0
+
+    def add(self, block: pa.RecordBatch) -> None:
+        """Take a block."""
+        self._blocks.append(block)
+        self.waiting_bytes += block.nbytes
+        self._bytes += block.nbytes
+        self.rows += block.num_rows
+
+    def flush(self) -> None:
+        """Write what waits as a sorted run."""
+        if not self._blocks:
+            return
+        block = pa.Table.from_batches(self._blocks).combine_chunks().to_batches()[0]
+        self._blocks, self.waiting_bytes = [], 0
+        keys = block.column(KEY).to_numpy()
+        block = block.take(pa.array(np.argsort(keys, kind="stable")))
+        self._sampled.append(keys[::_SAMPLE_EVERY].copy())
+        path = self._folder / f"run-{self._tier}-{len(self._runs)}.arrow"
+        with pa.ipc.new_file(str(path), block.schema) as writer:
+            writer.write_batch(block)
+        self._runs.append(path)
+
+    def runs(self) -> list[Path]:
+        """Files of all runs; nothing waits after this."""
+        self.flush()
+        return self._runs
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """Ranges of the key, each about one segment."""
+        stored = self._bytes + self.rows * (SALT_BYTES + COMMITMENT_BYTES)
+        count = -(-stored // SEGMENT_BYTES)
+        sampled = np.sort(np.concatenate(self._sampled))
+        cuts = {int(sampled[len(sampled) * i // count]) for i in range(1, count)} - {0}
+        edges = [0, *sorted(cuts), 1 << 64]
+        return list(zip(edges, edges[1:], strict=False))
+
+
+class Spills:
+    """One spill per tier, and one limit on the memory of all."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.of_tier: dict[int, Spill] = {}
+
+    def add(self, block: pa.RecordBatch, tiers: NDArray[np.int32] | None) -> None:
+        """Take a block whose rows belong to these tiers; None: all to tier 0."""
+        if tiers is None:
+            self._tier(0).add(block)
+        else:
+            for tier in np.unique(tiers).tolist():
+                self._tier(tier).add(block.filter(pa.array(tiers == tier)))
+        if sum(spill.waiting_bytes for spill in self.of_tier.values()) >= RUN_BYTES:
+            for spill in self.of_tier.values():
+                spill.flush()
+
+    def _tier(self, tier: int) -> Spill:
+        if tier not in self.of_tier:
+            self.of_tier[tier] = Spill(self._folder, tier)
+        return self.of_tier[tier]
+
+
+def read_range(runs: Sequence[Path], low: int, high: int, columns: Sequence[str] = ()) -> pa.Table:
+    """Rows with low ≤ key < high of all runs; unsorted. All columns, unless some are named."""
+    parts = []
+    for path in runs:
+        # Opened and closed each time: pages of an open map count as this process's memory.
+        with pa.memory_map(str(path)) as source:
+            batch = pa.ipc.open_file(source).get_batch(0)
+            keys = batch.column(KEY).to_numpy()
+            start = int(np.searchsorted(keys, np.uint64(low)))
+            stop = int(np.searchsorted(keys, np.uint64(high - 1), "right"))
+            if stop > start:
+                part = batch.slice(start, stop - start)
+                parts.append(part.select(list(columns)) if columns else part)
+    return pa.Table.from_batches(parts) if parts else pa.table({})
+
+
+def ring_order(table: pa.Table, id_column: str) -> pa.Array:
+    """Indices that sort by (key, id); ids by their UTF-8 bytes."""
+    return pc.sort_indices(table, [(KEY, "ascending"), (id_column, "ascending")])
+
+
+def scan(runs: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of each run."""
+    for path in runs:
+        with pa.memory_map(str(path)) as source:
+            yield pa.ipc.open_file(source).get_batch(0).select(list(columns))
