@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from uuid import uuid4
 
 import pytest
@@ -22,6 +22,20 @@ settings.register_profile("ci", derandomize=True, print_blob=True, **_slow_machi
 settings.load_profile(os.environ.get("EXPUNGE_PROFILE", "ci" if CI else "dev"))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note how many examples hypothesis ran, where the test has not said it itself."""
+    report = yield
+    # What hypothesis' plugin leaves behind for --hypothesis-show-statistics.
+    statistics = getattr(item, "hypothesis_statistics", "")
+    found = re.findall(r"(\d+) passing, ", statistics)
+    if found and report.when == "call" and "cases" not in dict(report.user_properties):
+        report.user_properties.append(("cases", sum(map(int, found))))
+    return report
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """In a proving run, say how many cases each test ran.
 
@@ -30,7 +44,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if "EXPUNGE_EXAMPLES" not in os.environ:
         return
     counts = {
-        report.nodeid: _cases(report)
+        report.nodeid: int(str(dict(report.user_properties).get("cases", 1)))
         for report in terminalreporter.stats.get("passed", ())
         if report.when == "call"
     }
@@ -38,16 +52,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for test, cases in sorted(counts.items()):
         terminalreporter.write_line(f"{cases:>8,}  {test}")
     terminalreporter.write_line(f"{sum(counts.values()):>8,}  cases ran in {len(counts)} tests")
-
-
-def _cases(report: pytest.TestReport) -> int:
-    for name, value in report.user_properties:
-        if name == "cases":
-            return int(str(value))
-    # Where hypothesis' plugin leaves what --hypothesis-show-statistics prints.
-    statistics = str(report.__dict__.get("_hypothesis_stats", ""))
-    found = re.findall(r"(\d+) passing examples", statistics)
-    return sum(map(int, found)) if found else 1
 
 
 @pytest.fixture

@@ -38,7 +38,14 @@ BROKEN = "BROKEN"
 
 _HEADER = re.compile(r"\A# breaks: (?P<breaks>\S.*)\n# test: (?P<test>\S+)\n")
 # A test that fails with one of these did not get as far as the rule.
-_NOT_RUN = ("ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError", "NameError")
+_NOT_RUN = (
+    "ImportError",
+    "ModuleNotFoundError",
+    "SyntaxError",
+    "IndentationError",
+    "NameError",
+    "Failed: Timeout",
+)
 
 
 @dataclass(frozen=True, slots=True)
