@@ -105,7 +105,7 @@ def to_rebuild(home: Home) -> float:
             plan = plans.make(row.recipe, ground, constituent.shard)
             seen = np.cumsum([part.samples for part in plan.slices])
             total += int(seen[constituent.depth :].sum())
-    return total * row.recipe.share
+    return total * row.recipe.share * NETWORK.epochs
 
 
 @dataclass

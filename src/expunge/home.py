@@ -37,7 +37,7 @@ from expunge.requests.forget import Accepted, Change, Wanted
 from expunge.storage import facts
 from expunge.storage.database import Database, sqlite_url
 from expunge.storage.facts import Fact, Recorded
-from expunge.training import ensemble, sql
+from expunge.training import ensemble, sql, versions
 from expunge.training import recipe as recipes
 from expunge.training.ensemble import Ensemble
 from expunge.training.recipe import Recipe, Sharded
@@ -418,13 +418,16 @@ class Home:
     def recover(self) -> None:
         """Make every model whole, then destroy what was forgotten. Resumes after a crash."""
         with self._recovering:
-            for name in self.models():
-                with self.site.database.reading() as transaction:
-                    row = self.site.model(transaction, name)
-                METHODS["rebuild"]().run(self.site, row, self._executor, self._progress)
-            for name in self.datasets():
-                with self.site.database.reading() as transaction:
-                    dataset = self.site.dataset(transaction, name).id
+            with self.site.database.reading() as transaction:
+                behind = [
+                    model
+                    for model in self.site.all_models(transaction)
+                    if versions.is_behind(self.site, transaction, model)
+                ]
+                datasets = data_sql.holding(transaction)
+            for model in behind:
+                METHODS["rebuild"]().run(self.site, model, self._executor, self._progress)
+            for dataset in datasets:
                 destroy.destroy(self.site, dataset)
 
     def verify(self, name: str) -> Replay:

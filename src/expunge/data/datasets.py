@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import sqlalchemy as sa
@@ -27,12 +27,14 @@ class Ground:
         batches: In the order of slices.
         gone: Sorted ordinals of forgotten rows, for each batch that has some.
         tombstones: Number of the last tombstone that is counted in.
+        memo: What was derived from this ground, by what it is; for whoever derives it.
     """
 
     dataset: sql.Dataset
     batches: Mapping[Key, Batch]
     gone: Mapping[Key, NDArray[np.int64]]
     tombstones: int
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def gone_between(self, key: Key, start: int, stop: int) -> NDArray[np.int64]:
         """Forgotten ordinals of batch ``key`` in [start, stop)."""
@@ -62,6 +64,9 @@ class Grounds:
                 key: self._open(dataset.folder / folder)
                 for key, folder in sql.batch_folders(transaction, dataset.id).items()
             }
+            known = self._known.get(dataset.id)
+            if known is not None and known.dataset == dataset and known.batches == batches:
+                return known
             gone, since = self._seen(dataset)
             added = sql.places_after(transaction, dataset.id, since) if since < dataset.tombstones else []
             ground = Ground(dataset, batches, _join(gone, added), dataset.tombstones)

@@ -193,6 +193,12 @@ def held(transaction: sa.Connection, dataset: int) -> list[Tombstone]:
     ]
 
 
+def holding(transaction: sa.Connection) -> list[int]:
+    """Datasets with rows that are not destroyed yet."""
+    t = _TOMBSTONES.c
+    return list(transaction.scalars(sa.select(t.dataset).where(t.held).distinct()))
+
+
 def release(transaction: sa.Connection, dataset: int, numbers: Iterable[int]) -> None:
     """Note that rows are destroyed."""
     t = _TOMBSTONES.c

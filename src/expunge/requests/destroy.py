@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
-import sqlalchemy as sa
 
 from expunge.data import sql as data_sql
 from expunge.data.datasets import Ground
@@ -21,7 +20,6 @@ from expunge.requests import sql
 from expunge.storage import facts
 from expunge.storage.facts import Fact
 from expunge.storage.locks import alone
-from expunge.training import sql as training_sql
 from expunge.training import versions
 from expunge.training.site import Site
 from expunge.training.sql import Model
@@ -33,7 +31,7 @@ def destroy(site: Site, dataset: int) -> int:
         held = data_sql.held(transaction, dataset)
         ground = site.ground(transaction, dataset)
         models = site.models_of(transaction, dataset)
-        whole = all(_is_whole(transaction, model, ground) for model in models)
+        whole = not any(versions.is_behind(site, transaction, model) for model in models)
     if not held or not whole:
         return 0
     _erase_rows(ground, held)
@@ -41,11 +39,6 @@ def destroy(site: Site, dataset: int) -> int:
     _note(site, dataset, held, frames)
     site.database.scrub()
     return len(held)
-
-
-def _is_whole(transaction: sa.Connection, model: Model, ground: Ground) -> bool:
-    version = training_sql.current(transaction, model.id)
-    return version is None or not versions.unfinished(model, version, ground)
 
 
 def _erase_rows(ground: Ground, held: Sequence[Tombstone]) -> None:

@@ -199,10 +199,8 @@ def _publish(
     places: Collection[Place],
 ) -> Change:
     before = training_sql.current(transaction, model.id)
-    if before is None:  # its first training is still running, and will publish without them
-        return Change(model.name, None, None)
-    shards = versions.touched(model, places, ground)
-    return Change(model.name, before, versions.publish(transaction, model, ground, shards))
+    # None: its first training is still running, and will publish without them.
+    return Change(model.name, before, versions.withdraw(transaction, model, ground, places))
 
 
 def _forgotten(change: Change) -> dict[str, Any]:

@@ -85,11 +85,16 @@ class Pack:
             return False
         return True
 
-    def cut(self, frames: Sequence[Frame]) -> None:
-        """Keep ``frames``, which must be the first ones, and destroy all behind them."""
+    def cut(self, frames: Sequence[Frame]) -> bool:
+        """Keep ``frames``, which must be the first ones, and destroy all behind them.
+
+        Returns whether there was anything behind them.
+        """
         end = frames[-1].end if frames else 0
-        if os.fstat(self._descriptor).st_size > end:
-            disk.truncate(self._descriptor, end)
+        if os.fstat(self._descriptor).st_size <= end:
+            return False
+        disk.truncate(self._descriptor, end)
+        return True
 
     def append(self, behind: Frame | None, name: bytes, samples: int, payload: bytes) -> Frame:
         """Write a frame behind the last one; not yet synced."""

@@ -6,7 +6,7 @@ a pack says what to keep, what to destroy and what to build.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,6 +19,7 @@ from expunge.core.types import Filter
 from expunge.data import filters, ring
 from expunge.data.batch import Batch
 from expunge.data.datasets import Ground, Key
+from expunge.data.sql import Place
 from expunge.training.recipe import Recipe
 
 
@@ -69,6 +70,14 @@ class Plan:
 
 def make(recipe: Recipe, ground: Ground, shard: int) -> Plan:
     """Plan one constituent. Costs one hash per row of each slice that changed since the last."""
+    known = ("plan", recipe.digest, shard)
+    if known not in ground.memo:
+        ground.memo[known] = _make(recipe, ground, shard)
+    plan: Plan = ground.memo[known]
+    return plan
+
+
+def _make(recipe: Recipe, ground: Ground, shard: int) -> Plan:
     name = _first_name(recipe, ground, shard)
     slices = []
     for key, part, start, stop in _spans(recipe, ground, shard):
@@ -80,6 +89,20 @@ def make(recipe: Recipe, ground: Ground, shard: int) -> Plan:
             seed = rng.seed(recipe.seed, shard, *place)
             slices.append(Slice(key, part, start, stop, drop, samples, root, name, seed))
     return Plan(shard, tuple(slices))
+
+
+def clean_depths(recipe: Recipe, ground: Ground, places: Collection[Place]) -> dict[int, int]:
+    """For each shard that learnt from these rows: how many of its checkpoints did not see them.
+
+    No hash is computed: checkpoints before the first touched slice keep their names. So this
+    costs the same for a slice of ten rows and of ten million.
+    """
+    first: dict[int, tuple[Key, int]] = {}
+    for place in places:
+        if _is_learnt(recipe, ground, place):
+            shard, key, part = _position(recipe, ground, place)
+            first[shard] = min(first.get(shard, (key, part)), (key, part))
+    return {shard: _checkpoints_before(recipe, ground, shard, w) for shard, w in first.items()}
 
 
 def kept(
@@ -100,6 +123,42 @@ def slice_root(commitments: NDArray[np.uint8]) -> bytes:
     return merkle.root([merkle.leaf_hash(raw[i : i + 32]) for i in range(0, len(raw), 32)])
 
 
+def _is_learnt(recipe: Recipe, ground: Ground, place: Place) -> bool:
+    batch = ground.batches[place.tier, place.batch]
+    nothing = np.empty(0, np.int64)
+    return bool(kept(batch, place.ordinal, place.ordinal + 1, nothing, recipe.view.filters)[0])
+
+
+def _position(recipe: Recipe, ground: Ground, place: Place) -> tuple[int, Key, int]:
+    """Shard, and slice in it, of one row."""
+    key = (place.tier, place.batch)
+    point = ground.batches[key].key(place.ordinal) * recipe.shards
+    shard, rest = point >> 64, point & (ring.SIZE - 1)
+    return shard, key, rest * _parts(recipe, ground, key) >> 64
+
+
+def _checkpoints_before(
+    recipe: Recipe, ground: Ground, shard: int, where: tuple[Key, int]
+) -> int:
+    """How many slices with rows stand before slice ``where`` of a shard."""
+    return sum(
+        _has_rows(recipe, ground, key, start, stop)
+        for key, part, start, stop in _spans(recipe, ground, shard)
+        if (key, part) < where
+    )
+
+
+def _has_rows(recipe: Recipe, ground: Ground, key: Key, start: int, stop: int) -> bool:
+    drop = ground.gone_between(key, start, stop)
+    if not recipe.view.filters:
+        return len(drop) < stop - start
+    return bool(kept(ground.batches[key], start, stop, drop, recipe.view.filters).any())
+
+
+def _parts(recipe: Recipe, ground: Ground, key: Key) -> int:
+    return recipe.slices if key[1] == 0 else ground.batches[key].parts
+
+
 def _first_name(recipe: Recipe, ground: Ground, shard: int) -> bytes:
     # The ring's secret decides the visiting order, and the shard decides the seeds: equal
     # names must mean equal bytes, so both are in the name.
@@ -109,7 +168,7 @@ def _first_name(recipe: Recipe, ground: Ground, shard: int) -> bytes:
 
 def _spans(recipe: Recipe, ground: Ground, shard: int) -> Iterator[tuple[Key, int, int, int]]:
     for key, batch in ground.batches.items():
-        parts = recipe.slices if key[1] == 0 else batch.parts
+        parts = _parts(recipe, ground, key)
         for part, (start, stop) in enumerate(_batch_spans(batch, shard, recipe.shards, parts)):
             if stop > start:
                 yield key, part, start, stop

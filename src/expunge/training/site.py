@@ -51,6 +51,10 @@ class Site:
         """All models that learn from a dataset."""
         return sql.models_of(transaction, dataset, self.models)
 
+    def all_models(self, transaction: sa.Connection) -> list[Model]:
+        """All models."""
+        return sql.all_models(transaction, self.models)
+
     def ground(self, transaction: sa.Connection, dataset: int) -> Ground:
         """What a plan stands on, as ``transaction`` sees it."""
         row = data_sql.get_dataset(transaction, dataset, self.data)

@@ -145,6 +145,11 @@ def models_of(transaction: sa.Connection, dataset: int, root: Path) -> list[Mode
     return [_model(row, root) for row in transaction.execute(query)]
 
 
+def all_models(transaction: sa.Connection, root: Path) -> list[Model]:
+    """All models, in the order in which they were made."""
+    return [_model(row, root) for row in transaction.execute(sa.select(_MODELS).order_by(_MODELS.c.id))]
+
+
 def current(transaction: sa.Connection, model: int) -> Version | None:
     """The version that is served now."""
     query = sa.select(_VERSIONS).where(_VERSIONS.c.model == model)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,7 @@ def _chunks(
     numbered = list(enumerate(unit.plan.slices))
     for key, group in groupby(numbered, key=lambda item: item[1].key):
         slices = list(group)
-        batch = Batch(unit.batches[key])
+        batch = _open(unit.batches[key])
         start, stop = slices[0][1].start, slices[-1][1].stop
         keep = np.zeros(stop - start, np.bool_)  # rows between slices belong to emptied ones
         for index, part in slices:
@@ -197,6 +198,11 @@ def _chunks(
             if not keep.all()
             else (cells, tokens)
         )
+
+
+@lru_cache(maxsize=64)
+def _open(folder: Path) -> Batch:
+    return Batch(folder)
 
 
 def _verify(batch: Batch, part: plans.Slice, keep: NDArray[np.bool_]) -> None:

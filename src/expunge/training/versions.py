@@ -6,7 +6,7 @@ sample shaped is not named by any plan any more, so it cannot be chosen.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,17 +37,48 @@ def publish(
             Ignored where there is no version yet.
     """
     before = sql.current(transaction, model.id)
+    shards = shards if before else all_shards(model)
+    constituents = list(before.constituents) if before else [_nothing(s) for s in shards]
+    for shard in shards:
+        constituents[shard] = best(model, plans.make(model.recipe, ground, shard))
+    # A version is planned with a batch once every shard is.
+    all_planned = before is None or set(shards) >= set(all_shards(model))
+    batches = len(ground.batches) if all_planned or before is None else before.batches
+    return _enter(transaction, model, before, constituents, (ground.tombstones, batches))
+
+
+def withdraw(
+    transaction: sa.Connection, model: Model, ground: Ground, places: Collection[Place]
+) -> Version | None:
+    """Publish ``model`` without the checkpoints that saw rows which were just forgotten.
+
+    The dataset is locked and ``ground`` has the tombstones. What was served is known to be
+    clean but for them, so the longest clean checkpoint of a touched shard is the one before
+    the first touched slice; no name needs to be computed. None before the first version.
+    """
+    before = sql.current(transaction, model.id)
     if before is None:
-        constituents = [best(model, plans.make(model.recipe, ground, s)) for s in all_shards(model)]
-    else:
-        constituents = list(before.constituents)
-        for shard in shards:
-            constituents[shard] = best(model, plans.make(model.recipe, ground, shard))
+        return None
+    if before.batches != len(ground.batches):  # rows were added and are not trained yet
+        return publish(transaction, model, ground, touched(model, places, ground))
+    constituents = list(before.constituents)
+    for shard, depth in plans.clean_depths(model.recipe, ground, places).items():
+        constituents[shard] = _back_to(model, constituents[shard], depth)
+    return _enter(transaction, model, before, constituents, (ground.tombstones, before.batches))
+
+
+def _enter(
+    transaction: sa.Connection,
+    model: Model,
+    before: Version | None,
+    constituents: Sequence[Constituent],
+    planned: tuple[int, int],
+) -> Version:
     version = Version(
         model=model.id,
         number=before.number + 1 if before else 1,
-        clean_to=ground.tombstones,
-        batches=len(ground.batches),
+        clean_to=planned[0],
+        batches=planned[1],
         digest=sql.version_digest(model, tuple(constituents)),
         whole=all(c.whole for c in constituents),
         constituents=tuple(constituents),
@@ -60,6 +91,23 @@ def publish(
     sql.add_version(transaction, version)
     facts.record(transaction, Fact("version.published", _published(model, before, version)))
     return version
+
+
+def _back_to(model: Model, constituent: Constituent, depth: int) -> Constituent:
+    """A constituent after its first ``depth`` slices at most, its bytes verified."""
+    if depth >= constituent.depth or constituent.pack is None:
+        return replace(constituent, whole=False)
+    with packs.reading(model.folder / constituent.pack) as pack:
+        frames = pack.frames()[:depth] if pack else []
+        while frames and pack is not None and not pack.holds(frames[-1]):
+            frames.pop()
+    if not frames:
+        return replace(_nothing(constituent.shard), whole=False)
+    return replace(constituent, frame=frames[-1], depth=len(frames), whole=False)
+
+
+def _nothing(shard: int) -> Constituent:
+    return Constituent(shard, None, None, 0, whole=True)
 
 
 def all_shards(model: Model) -> range:
@@ -78,6 +126,14 @@ def unfinished(model: Model, version: Version | None, ground: Ground) -> list[in
     if version is None or version.batches != len(ground.batches):
         return list(all_shards(model))
     return [c.shard for c in version.constituents if not c.whole]
+
+
+def is_behind(site: Site, transaction: sa.Connection, model: Model) -> bool:
+    """Whether some constituent of a model is not all that its plan says."""
+    version = sql.current(transaction, model.id)
+    if version is None or not version.whole:
+        return True
+    return version.batches != len(site.ground(transaction, model.dataset).batches)
 
 
 def best(model: Model, plan: Plan) -> Constituent:
@@ -116,8 +172,8 @@ def sweep(site: Site, model: Model, shard: int) -> int:
             found = pack.frames()
             names = set(plan.names) if path.name == keep.pack else set()
             clean = [frame for frame in found if frame.name in names]
-            pack.cut(clean)  # names are chained, so the clean ones are the first ones
-            pack.sync()
+            if pack.cut(clean):  # names are chained, so the clean ones are the first ones
+                pack.sync()
             destroyed += len(found) - len(clean)
     return destroyed
 

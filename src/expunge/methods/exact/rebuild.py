@@ -61,13 +61,13 @@ class Rebuild:
         Requests that come in meanwhile are built too, before this returns. May be killed at
         any line; running it again goes on. Other processes that build this model wait.
         """
-        worked = False
+        units: Sequence[Unit] = ()
         with alone(model.folder / "build.lock"):
             while units := self.plan(site, model):
-                worked = True
                 results = _execute(units, executor, progress, f"building {model.name}")
-                self._publish(site, model, units, results)
-        return worked
+                if self._publish(site, model, units, results).whole:
+                    return True
+        return bool(units)
 
     def _publish(
         self, site: Site, model: Model, units: Sequence[Unit], results: Mapping[int, dict[str, Any]]
