@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +49,31 @@ _TOMBSTONES: Final = sa.Table(
     sa.Column("request", sa.String(36), nullable=False, index=True),
     sa.Column("held", sa.Boolean, nullable=False, index=True),
 )
+
+
+# Built once: SQLAlchemy then knows a statement by identity, and each request runs dozens.
+_NAMED: Final = sa.select(_DATASETS).where(_DATASETS.c.name == sa.bindparam("name"))
+_NUMBERED: Final = sa.select(_DATASETS).where(_DATASETS.c.id == sa.bindparam("id"))
+_LOCK: Final = (
+    sa.select(_DATASETS.c.id).where(_DATASETS.c.id == sa.bindparam("id")).with_for_update()
+)
+_FOLDERS: Final = (
+    sa.select(_BATCHES.c.tier, _BATCHES.c.number, _BATCHES.c.folder)
+    .where(_BATCHES.c.dataset == sa.bindparam("dataset"))
+    .order_by(_BATCHES.c.tier, _BATCHES.c.number)
+)
+_PLACES: Final = sa.select(
+    _TOMBSTONES.c.tier, _TOMBSTONES.c.batch, _TOMBSTONES.c.ordinal
+).where(
+    _TOMBSTONES.c.dataset == sa.bindparam("dataset"),
+    _TOMBSTONES.c.number > sa.bindparam("after"),
+)
+_HELD: Final = (
+    sa.select(_TOMBSTONES)
+    .where(_TOMBSTONES.c.dataset == sa.bindparam("dataset"), _TOMBSTONES.c.held)
+    .order_by(_TOMBSTONES.c.number)
+)
+_HOLDING: Final = sa.select(_TOMBSTONES.c.dataset).where(_TOMBSTONES.c.held).distinct()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +136,7 @@ def names(transaction: sa.Connection) -> list[str]:
 
 def find_dataset(transaction: sa.Connection, name: str, root: Path) -> Dataset:
     """A dataset by name; its folder lies under ``root``."""
-    row = transaction.execute(sa.select(_DATASETS).where(_DATASETS.c.name == name)).one_or_none()
+    row = transaction.execute(_NAMED, {"name": name}).one_or_none()
     if row is None:
         raise UnknownName("dataset", name, names(transaction))
     return _dataset(row, root)
@@ -118,7 +144,7 @@ def find_dataset(transaction: sa.Connection, name: str, root: Path) -> Dataset:
 
 def get_dataset(transaction: sa.Connection, id: int, root: Path) -> Dataset:  # noqa: A002 - its name
     """A dataset by id."""
-    return _dataset(transaction.execute(sa.select(_DATASETS).where(_DATASETS.c.id == id)).one(), root)
+    return _dataset(transaction.execute(_NUMBERED, {"id": id}).one(), root)
 
 
 def lock(transaction: sa.Connection, dataset: int) -> None:
@@ -126,9 +152,7 @@ def lock(transaction: sa.Connection, dataset: int) -> None:
 
     On SQLite the transaction began with ``BEGIN IMMEDIATE`` and is alone already.
     """
-    transaction.execute(
-        sa.select(_DATASETS.c.id).where(_DATASETS.c.id == dataset).with_for_update()
-    ).one()
+    transaction.execute(_LOCK, {"id": dataset}).one()
 
 
 def add_batch(transaction: sa.Connection, dataset: int, tier: int, number: int, folder: str, rows: int) -> None:  # noqa: PLR0913 - a row's columns
@@ -142,8 +166,7 @@ def add_batch(transaction: sa.Connection, dataset: int, tier: int, number: int, 
 
 def batch_folders(transaction: sa.Connection, dataset: int) -> dict[tuple[int, int], str]:
     """Folder names by (tier, number), in the order of slices."""
-    query = sa.select(_BATCHES).where(_BATCHES.c.dataset == dataset)
-    rows = transaction.execute(query.order_by(_BATCHES.c.tier, _BATCHES.c.number))
+    rows = transaction.execute(_FOLDERS, {"dataset": dataset})
     return {(row.tier, row.number): row.folder for row in rows}
 
 
@@ -174,29 +197,25 @@ def add_tombstones(
 
 def places_after(transaction: sa.Connection, dataset: int, number: int) -> list[tuple[int, int, int]]:
     """(tier, batch, ordinal) of the tombstones behind ``number``."""
-    t = _TOMBSTONES.c
-    query = sa.select(t.tier, t.batch, t.ordinal).where(t.dataset == dataset, t.number > number)
-    return [(row.tier, row.batch, row.ordinal) for row in transaction.execute(query)]
+    rows = transaction.execute(_PLACES, {"dataset": dataset, "after": number})
+    return [(row.tier, row.batch, row.ordinal) for row in rows]
 
 
 def held(transaction: sa.Connection, dataset: int) -> list[Tombstone]:
     """Tombstones whose rows are not destroyed yet."""
-    t = _TOMBSTONES.c
-    query = sa.select(_TOMBSTONES).where(t.dataset == dataset, t.held).order_by(t.number)
     return [
         Tombstone(
             row.number,
             Place(row.tier, row.batch, row.ordinal, row.token + (1 << 63)),
             row.request,
         )
-        for row in transaction.execute(query)
+        for row in transaction.execute(_HELD, {"dataset": dataset})
     ]
 
 
 def holding(transaction: sa.Connection) -> list[int]:
     """Datasets with rows that are not destroyed yet."""
-    t = _TOMBSTONES.c
-    return list(transaction.scalars(sa.select(t.dataset).where(t.held).distinct()))
+    return list(transaction.scalars(_HOLDING))
 
 
 def release(transaction: sa.Connection, dataset: int, numbers: Iterable[int]) -> None:
@@ -216,6 +235,11 @@ def _dataset(row: sa.Row[tuple[object, ...]], root: Path) -> Dataset:
         name=row.name,
         folder=root / row.folder,
         secret=bytes(row.secret),
-        schema=Schema.from_json(json.loads(row.schema)),
+        schema=_schema(row.schema),
         tombstones=row.tombstones,
     )
+
+
+@lru_cache(maxsize=256)
+def _schema(text: str) -> Schema:
+    return Schema.from_json(json.loads(text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +38,23 @@ _VERSIONS: Final = sa.Table(
     sa.Column("whole", sa.Boolean, nullable=False),
     sa.Column("constituents", sa.Text, nullable=False),
     sa.Column("created", sa.String(27), nullable=False),
+)
+
+
+# Built once: SQLAlchemy then knows a statement by identity, and each request runs dozens.
+_NAMED: Final = sa.select(_MODELS).where(_MODELS.c.name == sa.bindparam("name"))
+_LEARNING_FROM: Final = (
+    sa.select(_MODELS).where(_MODELS.c.dataset == sa.bindparam("dataset")).order_by(_MODELS.c.id)
+)
+_ALL: Final = sa.select(_MODELS).order_by(_MODELS.c.id)
+_CURRENT: Final = (
+    sa.select(_VERSIONS)
+    .where(_VERSIONS.c.model == sa.bindparam("model"))
+    .order_by(_VERSIONS.c.number.desc())
+    .limit(1)
+)
+_NUMBER: Final = sa.select(sa.func.max(_VERSIONS.c.number)).where(
+    _VERSIONS.c.model == sa.bindparam("model")
 )
 
 
@@ -133,7 +151,7 @@ def model_names(transaction: sa.Connection) -> list[str]:
 
 def find_model(transaction: sa.Connection, name: str, root: Path) -> Model:
     """A model by name; its folder lies under ``root``."""
-    row = transaction.execute(sa.select(_MODELS).where(_MODELS.c.name == name)).one_or_none()
+    row = transaction.execute(_NAMED, {"name": name}).one_or_none()
     if row is None:
         raise UnknownName("model", name, model_names(transaction))
     return _model(row, root)
@@ -141,26 +159,24 @@ def find_model(transaction: sa.Connection, name: str, root: Path) -> Model:
 
 def models_of(transaction: sa.Connection, dataset: int, root: Path) -> list[Model]:
     """All models that learn from a dataset."""
-    query = sa.select(_MODELS).where(_MODELS.c.dataset == dataset).order_by(_MODELS.c.id)
-    return [_model(row, root) for row in transaction.execute(query)]
+    rows = transaction.execute(_LEARNING_FROM, {"dataset": dataset})
+    return [_model(row, root) for row in rows]
 
 
 def all_models(transaction: sa.Connection, root: Path) -> list[Model]:
     """All models, in the order in which they were made."""
-    return [_model(row, root) for row in transaction.execute(sa.select(_MODELS).order_by(_MODELS.c.id))]
+    return [_model(row, root) for row in transaction.execute(_ALL)]
 
 
 def current(transaction: sa.Connection, model: int) -> Version | None:
     """The version that is served now."""
-    query = sa.select(_VERSIONS).where(_VERSIONS.c.model == model)
-    row = transaction.execute(query.order_by(_VERSIONS.c.number.desc()).limit(1)).one_or_none()
+    row = transaction.execute(_CURRENT, {"model": model}).one_or_none()
     return None if row is None else _version(row)
 
 
 def current_number(transaction: sa.Connection, model: int) -> int:
     """Number of the version that is served now; 0 where there is none."""
-    query = sa.select(sa.func.max(_VERSIONS.c.number)).where(_VERSIONS.c.model == model)
-    return transaction.execute(query).scalar() or 0
+    return transaction.execute(_NUMBER, {"model": model}).scalar() or 0
 
 
 def add_version(transaction: sa.Connection, version: Version) -> None:
@@ -190,8 +206,13 @@ def renew(transaction: sa.Connection, version: Version) -> None:
 
 
 def _model(row: Any, root: Path) -> Model:  # noqa: ANN401 - a database row
-    recipe = Recipe.from_json(json.loads(row.recipe))
+    recipe = _recipe(row.recipe)
     return Model(row.id, row.name, row.dataset, root / row.folder, recipe, row.aggregate)
+
+
+@lru_cache(maxsize=256)
+def _recipe(text: str) -> Recipe:
+    return Recipe.from_json(json.loads(text))
 
 
 def _version(row: Any) -> Version:  # noqa: ANN401 - a database row
