@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from expunge.core.digest import canonical_json
+from expunge.core.digest import Json, canonical_json
 from expunge.core.errors import ColumnUnknown, FormatUnsupported
 from expunge.core.types import Column, Kind, Role, Schema
 from expunge.data.index import Index, Ordinals
@@ -93,7 +93,7 @@ class Batch:
 
     def erased(self, start: int, stop: int) -> NDArray[np.bool_]:
         """Which rows were erased: only their salt is all zeros."""
-        return ~self._bytes(SALT, SALT_BYTES, start, stop).any(axis=1)
+        return np.asarray(~self._bytes(SALT, SALT_BYTES, start, stop).any(axis=1))
 
     def read(self, columns: Sequence[str], start: int, stop: int) -> dict[str, NDArray[Any]]:
         """Cells of rows [start, stop), as learners take them.
@@ -236,7 +236,7 @@ def write_meta(
     folder: Path, place: tuple[int, int], parts: int, schema: Schema, segments: Sequence[Segment]
 ) -> None:
     """Describe a batch at ``place`` (tier, number), as the last file of its folder."""
-    meta = {
+    meta: dict[str, Json] = {
         "format": FORMAT,
         "tier": place[0],
         "number": place[1],

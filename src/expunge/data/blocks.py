@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +19,15 @@ from expunge.data.options import Ingest
 from expunge.data.ring import Ring
 from expunge.data.schema import Coded, Declared, Reader, propose
 
+Tokens: TypeAlias = Callable[[pa.Array], Callable[[], NDArray[np.uint64]]]
+
 
 class Blocks:
     """Reads blocks in order, and knows the schema at the end.
 
     Attributes:
         rows: How many were converted.
+        tokens: Begins to hash ids; what it returns waits for the hashes.
     """
 
     def __init__(self, columns: tuple[str, ...], options: Ingest, ring: Ring, number: int) -> None:
@@ -32,18 +37,19 @@ class Blocks:
         )
         self._columns = list(options.columns(columns))
         self._readers: dict[str, Reader] = {}
+        self.tokens: Tokens = lambda ids: lambda: ring.tokens(ids)
         self.rows = 0
 
     def convert(self, block: pa.RecordBatch) -> tuple[pa.RecordBatch, NDArray[np.int32] | None]:
         """Stored and hidden columns of a block, and its rows' tiers in order of appearance."""
         ids = self._ids(block)
+        tokens = self.tokens(ids[1])
         stored = {ids[0]: ids[1]}
         subjects, others = self._subjects(block)
         stored |= subjects
         keys = self._keys(next(iter(subjects.values())) if subjects else None, ids[1])
         hidden = {
             KEY: pa.array(keys),
-            TOKEN: pa.array(self._ring.tokens(ids[1])),
             ROW: pa.array(
                 np.arange(self.rows + 1, self.rows + 1 + block.num_rows, dtype=np.uint64)
             ),
@@ -62,6 +68,7 @@ class Blocks:
             else:
                 stored[column.name] = cells
         self.rows += block.num_rows
+        hidden[TOKEN] = pa.array(tokens())
         return pa.record_batch(hidden | stored), tiers
 
     def finish(self) -> tuple[Schema, dict[str, list[int]], list[int]]:
@@ -145,7 +152,8 @@ class Blocks:
             subjects = pc.list_element(subjects, 0)
         # A person's rows often arrive together: hash each name once a block.
         encoded = subjects.dictionary_encode()
-        return self._ring.keys(encoded.dictionary)[encoded.indices.to_numpy()]
+        indices: NDArray[np.int32] = encoded.indices.to_numpy()
+        return self._ring.keys(encoded.dictionary)[indices]
 
     def _salts(self, column: pa.Array) -> pa.Array:
         try:

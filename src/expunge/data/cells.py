@@ -160,7 +160,8 @@ def codes(array: pa.Array, code: Callable[[Any], int], at: Place) -> NDArray[np.
     encoded = array.dictionary_encode()
     of_value = [-1 if value == "" else code(value) for value in encoded.dictionary.to_pylist()]
     table = np.array([*of_value, -1], np.int32)
-    indices = encoded.indices.fill_null(len(of_value)).to_numpy(zero_copy_only=False)
+    filled = encoded.indices.fill_null(len(of_value))
+    indices: NDArray[np.int32] = filled.to_numpy(zero_copy_only=False)
     return table[indices]
 
 
@@ -177,7 +178,7 @@ def categories(array: pa.Array, column: Column, at: Place) -> NDArray[np.int32]:
         at.refuse_missing(gone)
     known = {value: code for code, value in enumerate(column.categories)}
     result = codes(array, lambda value: known.get(value, -1), at)
-    if column.role is Role.VALUE and (strange := (result < 0) & ~gone).any():
+    if column.role is not Role.FEATURE and (strange := (result < 0) & ~gone).any():
         at.refuse(strange, "the value is not declared", "Declare it in the `schema`.")
     return result
 
@@ -261,11 +262,12 @@ def _check_whole(values: NDArray[Any], dtype: np.dtype[Any], column: Column, at:
         if (broken := there & (values != np.round(values))).any():
             at.refuse(_by_row(broken), "the number is not whole", TYPE_ADVICE)
         limit = min(limits.max, _EXACT_FLOAT)
-        outside = there & ((values > limit) | (values < max(limits.min, -_EXACT_FLOAT)))
+        least = max(limits.min, -_EXACT_FLOAT)
+        outside = np.asarray(there & ((values > limit) | (values < least)), bool)
     elif np.can_cast(values.dtype, dtype):
         return
     else:
-        outside = (values > limits.max) | (values < limits.min)
+        outside = np.asarray((values > limits.max) | (values < limits.min), bool)
     if outside.any():
         at.refuse(_by_row(outside), f"the number does not fit {dtype.name}", TYPE_ADVICE)
 

@@ -19,7 +19,7 @@ import pyarrow.csv as pcsv
 from expunge.core.errors import CellInvalid, InputError, SchemaMismatch, SourceEmpty
 from expunge.data.cells import TYPE_ADVICE, Place
 
-_BLOCK_BYTES: Final = 4 << 20
+_BLOCK_BYTES: Final = 1 << 20
 _MISSING: Final = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "#N/A"]
 
 

@@ -33,7 +33,8 @@ def mask(
     Raises:
         ViewInvalid: A filter does not fit its column.
     """
-    return np.logical_and.reduce([_one(f, schema[f.column], cells[f.column]) for f in filters])
+    masks = [_one(f, schema[f.column], cells[f.column]) for f in filters]
+    return np.asarray(np.logical_and.reduce(masks))
 
 
 def _one(condition: Filter, column: Column, cells: NDArray[Any]) -> NDArray[np.bool_]:
@@ -54,10 +55,10 @@ def _one(condition: Filter, column: Column, cells: NDArray[Any]) -> NDArray[np.b
 
 def _present(column: Column, cells: NDArray[Any]) -> NDArray[np.bool_]:
     if column.kind is Kind.CATEGORICAL:
-        return cells >= 0
+        return np.asarray(cells >= 0)
     if column.kind is Kind.TEXT:
         return np.asarray(cells != "", bool)
-    return cells == cells  # noqa: PLR0124 - NaN is what is missing
+    return np.asarray(cells == cells)
 
 
 def _by_category(
@@ -69,7 +70,8 @@ def _by_category(
     declared = np.array(column.categories, object)
     verdicts = _compare(condition, column, declared, value)
     # Code -1 takes the last verdict: of what is not declared.
-    return np.append(verdicts, condition.op == "!=")[cells]
+    kept: NDArray[np.bool_] = np.append(verdicts, condition.op == "!=")[cells]
+    return kept
 
 
 def _compare(

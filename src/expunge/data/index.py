@@ -5,10 +5,9 @@ Built in ranges of the hash, so that memory stays flat however many rows there a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,16 +61,18 @@ def build(
         count: About how many entries there are.
         check: Sees each range of sorted hashes before it is written.
     """
-    with Path.open(folder / f"{name}.hashes", "xb") as hashes_file:
-        with Path.open(folder / f"{name}.ordinals", "xb") as ordinals_file:
-            for hashes, ordinals in _sorted_ranges(entries, count):
-                if check:
-                    check(hashes)
-                hashes_file.write(hashes.astype("<u8"))
-                ordinals_file.write(ordinals.astype("<u4"))
-            for file in (hashes_file, ordinals_file):
-                file.flush()
-                disk.sync(file.fileno())
+    with (
+        (folder / f"{name}.hashes").open("xb") as hashes_file,
+        (folder / f"{name}.ordinals").open("xb") as ordinals_file,
+    ):
+        for hashes, ordinals in _sorted_ranges(entries, count):
+            if check:
+                check(hashes)
+            hashes_file.write(hashes.astype("<u8").data)
+            ordinals_file.write(ordinals.astype("<u4").data)
+        for file in (hashes_file, ordinals_file):
+            file.flush()
+            disk.sync(file.fileno())
 
 
 def within(hashes: Hashes, low: int, high: int) -> NDArray[np.bool_]:
@@ -88,11 +89,11 @@ def _sorted_ranges(
         if found:
             hashes = np.concatenate([h for h, _ in found])
             ordinals = np.concatenate([o for _, o in found])
-            order = np.argsort(hashes, kind="stable")
+            order = np.argsort(hashes)
             yield hashes[order], ordinals[order]
 
 
-def _map(path: Path, dtype: str) -> NDArray[np.generic]:
-    if not os.path.getsize(path):
+def _map(path: Path, dtype: str) -> NDArray[Any]:
+    if not path.stat().st_size:
         return np.empty(0, dtype)
     return np.asarray(np.memmap(path, dtype, "r"))

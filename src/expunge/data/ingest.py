@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Final
 from expunge.core.errors import SourceEmpty
 from expunge.core.types import Role, Schema
 from expunge.data.batch import write_meta
-from expunge.data.blocks import Blocks
+from expunge.data.blocks import Blocks, Tokens
 from expunge.data.options import Ingest
 from expunge.data.ring import Ring
 from expunge.data.segments import Sorting
@@ -126,7 +127,7 @@ class _Staging:
     def run(self, source: Source, progress: Callable[[int], None] | None) -> Staged:
         runs = self._folder / RUNS
         runs.mkdir()
-        spills = Spills(runs)
+        spills = Spills(runs, self._stack.enter_context(ThreadPoolExecutor(1)))
         blocks = self._read(source, spills, progress)
         schema, moves, tiers = blocks.finish()
         arrival, id_column = self._arrival, schema.of(Role.ID)[0].name
@@ -154,10 +155,15 @@ class _Staging:
             if progress:
                 progress(blocks.rows)
             if blocks.rows >= _HELP_FROM_ROWS and self._helper is None:
-                self._helper = self._stack.enter_context(Helper())
+                blocks.tokens = self._get_help()
         if not blocks.rows:
             raise SourceEmpty(stream.what)
         return blocks
+
+    def _get_help(self) -> Tokens:
+        helper = self._helper = self._stack.enter_context(Helper(self._arrival.ring))
+        thread = self._stack.enter_context(ThreadPoolExecutor(1))
+        return lambda ids: thread.submit(helper.tokens, ids).result
 
     def _tier(self, tier: int) -> Path:
         folder = self._folder / f"tier-{tier}"

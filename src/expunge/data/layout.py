@@ -27,7 +27,7 @@ SALT_BYTES: Final = 16
 COMMITMENT_BYTES: Final = 32
 BLOCK_ROWS: Final = 1 << 16
 RUN_BYTES: Final = 32 << 20
-SEGMENT_BYTES: Final = 32 << 20  # aim; a file is never above LARGEST_BYTES unless one row is
+SEGMENT_BYTES: Final = 16 << 20  # aim; a file is never above LARGEST_BYTES unless one row is
 LARGEST_BYTES: Final = 64 << 20
 
 NUMBERED_ID: Final = "sample_id"

@@ -34,6 +34,8 @@ from expunge.data.layout import COMMITMENT_BYTES, MANY, SALT, SALT_BYTES, cells_
 
 _CHUNK_ROWS: Final = 1 << 14
 _BLOCK_BYTES: Final = 64
+_INNER: Final = np.uint8(0x36)
+_OUTER: Final = np.uint8(0x5C)
 
 
 def canonical_rows(table: pa.RecordBatch, schema: Schema) -> pa.Array:
@@ -70,8 +72,8 @@ def _commit(table: pa.RecordBatch, schema: Schema) -> bytes:
     # Two calls of hashlib on blocks that are made together take 1.4 µs; hmac.digest 2.4 µs.
     padded = np.zeros((table.num_rows, _BLOCK_BYTES), np.uint8)
     padded[:, :SALT_BYTES] = bytes_of(table.column(SALT))
-    inner = _join([_binary(padded ^ 0x36), canonical_rows(table, schema)]).to_pylist()
-    outer = _binary(padded ^ 0x5C).to_pylist()
+    inner = _join([_binary(padded ^ _INNER), canonical_rows(table, schema)]).to_pylist()
+    outer = _binary(padded ^ _OUTER).to_pylist()
     return b"".join(
         [sha256(o + sha256(i).digest()).digest() for i, o in zip(inner, outer, strict=True)]
     )
@@ -124,22 +126,23 @@ def _cells(table: pa.RecordBatch, schema: Schema) -> list[pa.Array]:
 
 def elements(column: Column, cells: pa.Array) -> NDArray[Any]:
     """Stored numbers, codes or tensors as an array without a copy; (n, *shape)."""
-    if column.kind is not Kind.TENSOR:
-        return cells.to_numpy(zero_copy_only=True)
-    return cells.flatten().to_numpy(zero_copy_only=True).reshape(len(cells), *column.shape)
+    tensor = column.kind is Kind.TENSOR
+    flat: NDArray[Any] = (cells.flatten() if tensor else cells).to_numpy(zero_copy_only=True)
+    return flat.reshape(len(cells), *column.shape) if tensor else flat
 
 
 def _missing(column: Column, values: NDArray[Any]) -> NDArray[np.bool_]:
     if column.kind is Kind.CATEGORICAL:
-        return values < 0
+        return np.asarray(values < 0)
     if values.dtype.kind != "f":
         return np.zeros(len(values), bool)
-    gone = np.isnan(values)
-    return gone.reshape(len(values), -1).all(axis=1) if column.kind is Kind.TENSOR else gone
+    gone: NDArray[np.bool_] = np.isnan(values).reshape(len(values), -1).all(axis=1)
+    return gone
 
 
 def _empty(texts: pa.Array) -> NDArray[np.bool_]:
-    return pc.binary_length(texts).to_numpy(zero_copy_only=False) == 0
+    lengths: NDArray[np.int32] = pc.binary_length(texts).to_numpy(zero_copy_only=False)
+    return np.asarray(lengths == 0)
 
 
 def _packed(run: list[tuple[Column, NDArray[Any]]]) -> list[pa.Array]:

@@ -75,7 +75,8 @@ class Coded(Declared):
         """Check a block of codes."""
         whole = Column(self._column.name, self._column.role, Kind.NUMERIC, "int32")
         values = numbers(plain(array), whole, at)
-        if (bad := (values < -1) | (values >= len(self._column.categories))).any():
+        least = -1 if self._column.role is Role.FEATURE else 0
+        if (bad := (values < least) | (values >= len(self._column.categories))).any():
             at.refuse(bad, "the code is not declared", "Export the rows again.")
         return pa.array(values)
 

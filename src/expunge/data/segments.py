@@ -87,6 +87,7 @@ def write_range(sorting: Sorting, place: int, low: int, high: int) -> tuple[list
         return [], 0
     block = table.combine_chunks().to_batches()[0]
     del table
+    largest = _longest(np.sort(block.column(KEY).to_numpy()))
     order = ring_order(pa.Table.from_batches([block]), sorting.schema.of(Role.ID)[0].name)
     per_row = block.nbytes // block.num_rows + SALT_BYTES + COMMITMENT_BYTES
     step = max(1, int(LARGEST_BYTES * 0.9) // per_row)
@@ -94,7 +95,10 @@ def write_range(sorting: Sorting, place: int, low: int, high: int) -> tuple[list
     for number, start in enumerate(range(0, block.num_rows, step)):
         part = block.take(order.slice(start, step))
         written.append(_write(sorting, part, f"{place:06d}-{number}"))
-    return written, _longest(np.sort(block.column(KEY).to_numpy()))
+        del part
+    del block
+    pa.default_memory_pool().release_unused()
+    return written, largest
 
 
 def _write(sorting: Sorting, rows: pa.RecordBatch, name: str) -> Segment:

@@ -94,16 +94,14 @@ def _open_arrow(path: Path, what: str) -> Stream:
     try:
         file = pa.ipc.open_file(pa.OSFile(str(path)))
         names = file.schema.names
-        batches: Iterable[pa.RecordBatch] = (
-            file.get_batch(i) for i in range(file.num_record_batches)
-        )
+        batches = (file.get_batch(i) for i in range(file.num_record_batches))
+        return _stream(what, names, batches)
     except pa.ArrowInvalid:
         try:
-            batches = pa.ipc.open_stream(pa.OSFile(str(path)))
+            stream = pa.ipc.open_stream(pa.OSFile(str(path)))
         except pa.ArrowInvalid as error:
             raise InputError(f"{what} is no Arrow file, or is damaged.") from error
-        names = batches.schema.names
-    return _stream(what, names, batches)
+    return _stream(what, stream.schema.names, stream)
 
 
 def _from_matrix(matrix: np.ndarray[Any, Any]) -> Stream:
@@ -166,7 +164,7 @@ def _tensor(values: np.ndarray[Any, Any]) -> pa.Array:
 def _refuse_mixed(values: Sequence[Any], kind: pa.DataType | None, at: Place) -> None:
     """Find the first value that does not fit ``kind``, or the values before it."""
     if kind is None:
-        there = [value for value in values if value is not None and value == value]  # noqa: PLR0124 - NaN
+        there = [value for value in values if value is not None and value == value]
         kind = pa.array(there[:1]).type
     bad = np.array([not _fits(value, kind) for value in values])
     if bad.any():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,12 @@ _SAMPLE_EVERY = 64
 class Spill:
     """Takes blocks of one tier, keeps them in runs that are sorted by key."""
 
-    def __init__(self, folder: Path, tier: int) -> None:
-        self._folder, self._tier = folder, tier
+    def __init__(self, folder: Path, tier: int, writer: Executor) -> None:
+        self._folder, self._tier, self._writer = folder, tier, writer
         self._blocks: list[pa.RecordBatch] = []
         self._sampled: list[NDArray[np.uint64]] = []
         self._runs: list[Path] = []
+        self._writing: Future[None] | None = None
         self.rows = 0
         self.waiting_bytes = 0
         self._bytes = 0
@@ -35,23 +38,38 @@ class Spill:
         self.rows += block.num_rows
 
     def flush(self) -> None:
-        """Write what waits as a sorted run."""
+        """Begin to write what waits as a sorted run; the run before is done first."""
+        self._wait()
         if not self._blocks:
             return
-        block = pa.Table.from_batches(self._blocks).combine_chunks().to_batches()[0]
-        self._blocks, self.waiting_bytes = [], 0
-        keys = block.column(KEY).to_numpy()
-        block = block.take(pa.array(np.argsort(keys, kind="stable")))
-        self._sampled.append(keys[::_SAMPLE_EVERY].copy())
         path = self._folder / f"run-{self._tier}-{len(self._runs)}.arrow"
-        with pa.ipc.new_file(str(path), block.schema) as writer:
-            writer.write_batch(block)
+        # NumPy and Arrow sort without the interpreter's lock, while the hashing goes on.
+        self._writing = self._writer.submit(self._write, self._blocks, path)
+        self._blocks, self.waiting_bytes = [], 0
         self._runs.append(path)
 
     def runs(self) -> list[Path]:
         """Files of all runs; nothing waits after this."""
         self.flush()
+        self._wait()
         return self._runs
+
+    def _wait(self) -> None:
+        if self._writing:
+            self._writing.result()
+            self._writing = None
+
+    def _write(self, blocks: list[pa.RecordBatch], path: Path) -> None:
+        block = pa.Table.from_batches(blocks).combine_chunks().to_batches()[0]
+        blocks.clear()
+        keys = block.column(KEY).to_numpy()
+        self._sampled.append(keys[::_SAMPLE_EVERY].copy())
+        block = block.take(pa.array(np.argsort(keys, kind="stable")))
+        del keys
+        with pa.ipc.new_file(str(path), block.schema) as writer:
+            writer.write_batch(block)
+        del block
+        pa.default_memory_pool().release_unused()
 
     def ranges(self) -> list[tuple[int, int]]:
         """Ranges of the key, each about one segment."""
@@ -60,14 +78,14 @@ class Spill:
         sampled = np.sort(np.concatenate(self._sampled))
         cuts = {int(sampled[len(sampled) * i // count]) for i in range(1, count)} - {0}
         edges = [0, *sorted(cuts), 1 << 64]
-        return list(zip(edges, edges[1:], strict=False))
+        return list(pairwise(edges))
 
 
 class Spills:
     """One spill per tier, and one limit on the memory of all."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, writer: Executor) -> None:
+        self._folder, self._writer = folder, writer
         self.of_tier: dict[int, Spill] = {}
 
     def add(self, block: pa.RecordBatch, tiers: NDArray[np.int32] | None) -> None:
@@ -83,7 +101,7 @@ class Spills:
 
     def _tier(self, tier: int) -> Spill:
         if tier not in self.of_tier:
-            self.of_tier[tier] = Spill(self._folder, tier)
+            self.of_tier[tier] = Spill(self._folder, tier, self._writer)
         return self.of_tier[tier]
 
 

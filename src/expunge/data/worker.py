@@ -1,4 +1,4 @@
-"""A second process that writes segments: JSON lines in, JSON lines out."""
+"""A second process that hashes ids and writes segments: JSON lines in and out, Arrow between."""
 
 from __future__ import annotations
 
@@ -10,24 +10,31 @@ from collections import deque
 from collections.abc import Sequence
 from threading import Thread
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from expunge.core.errors import WorkerFailed
+from expunge.data.ring import Ring
 from expunge.data.segments import Segment, Sorting, write_range
+
+_ENDED: Final = "the process that helps to ingest ended"
 
 
 class Helper:
     """Owns the process; it ends with the ``with`` block, or when this process ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, ring: Ring) -> None:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        self._process = subprocess.Popen(
             [sys.executable, "-m", "expunge.data.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
             env=environment,
         )
+        self._send({"secret": ring.secret.hex()})
 
     @property
     def pid(self) -> int:
@@ -36,17 +43,33 @@ class Helper:
 
     def ask(self, message: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
         """Send one line, wait for the answer."""
+        self._send(message)
+        return json.loads(self._receive())
+
+    def tokens(self, ids: pa.Array) -> NDArray[np.uint64]:
+        """Hash ids there."""
+        block = pa.record_batch({"ids": ids}).serialize()
+        schema = pa.schema({"ids": ids.type}).serialize()
+        self._send({"tokens": [schema.size, block.size]}, schema, block)
+        return np.frombuffer(self._receive(len(ids) * 8), "<u8")
+
+    def _send(self, message: dict[str, Any], *rest: pa.Buffer) -> None:
         assert self._process.stdin
-        assert self._process.stdout
         try:
-            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            for part in rest:
+                self._process.stdin.write(part)
             self._process.stdin.flush()
-            answer = self._process.stdout.readline()
-        except (OSError, ValueError):
-            answer = ""
-        if not answer:
-            raise WorkerFailed("the process that writes segments ended")
-        return json.loads(answer)
+        except (OSError, ValueError) as error:
+            raise WorkerFailed(_ENDED) from error
+
+    def _receive(self, size: int = 0) -> bytes:
+        assert self._process.stdout
+        out = self._process.stdout
+        answer = out.read(size) if size else out.readline()
+        if len(answer) < max(size, 1):
+            raise WorkerFailed(_ENDED)
+        return answer
 
     def __enter__(self) -> Helper:
         return self
@@ -113,18 +136,32 @@ def _feed(
 
 def main() -> None:
     """Answer lines until there are none."""
-    sorting: Sorting | None = None
-    for line in sys.stdin:
-        message = json.loads(line)
-        answer: Any = True
-        if "range" in message:
-            assert sorting
-            segments, largest = write_range(sorting, *message["range"])
-            answer = [[s.file, s.rows, s.first] for s in segments], largest
-        else:
-            sorting = Sorting.from_json(message)
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+    answers = _Answers(Ring(bytes.fromhex(json.loads(sys.stdin.buffer.readline())["secret"])))
+    for line in sys.stdin.buffer:
+        sys.stdout.buffer.write(answers.to(json.loads(line)))
+        sys.stdout.buffer.flush()
+
+
+class _Answers:
+    def __init__(self, ring: Ring) -> None:
+        self._ring = ring
+        self._sorting: Sorting | None = None
+
+    def to(self, message: dict[str, Any]) -> bytes:
+        if "tokens" in message:
+            return self._tokens(*message["tokens"])
+        if "range" not in message:
+            self._sorting = Sorting.from_json(message)
+            return b"true\n"
+        assert self._sorting
+        segments, largest = write_range(self._sorting, *message["range"])
+        answer = [[s.file, s.rows, s.first] for s in segments], largest
+        return json.dumps(answer).encode() + b"\n"
+
+    def _tokens(self, schema_size: int, block_size: int) -> bytes:
+        schema = pa.ipc.read_schema(pa.py_buffer(sys.stdin.buffer.read(schema_size)))
+        block = pa.ipc.read_record_batch(pa.py_buffer(sys.stdin.buffer.read(block_size)), schema)
+        return self._ring.tokens(block.column(0)).tobytes()
 
 
 if __name__ == "__main__":
