@@ -72,7 +72,9 @@ def open_home(folder: Path, workers: int = 1) -> Home:
 
 
 def train(home: Home, source: dict[str, Any], shards: int, slices: int, **roles: Any) -> Learning:
-    people = home.ingest("fashion", source, id="image", values=["label"], categorical=["label"], **roles)
+    people = home.ingest(
+        "fashion", source, id="image", values=["label"], categorical=["label"], **roles
+    )
     learning = people.view(target="label")
     home.train("clothes", learning, expunge.Sharded(NETWORK, shards=shards, slices=slices))
     return learning
@@ -108,15 +110,19 @@ def to_rebuild(home: Home) -> float:
     return total * row.recipe.share * NETWORK.epochs
 
 
-@dataclass
+@dataclass(frozen=True)
 class Draw:
+    """One request: what it took, and what its visits alone would have taken."""
+
     seconds: float
     closed_form: float
     forget_s: float
     accuracy_then: float | None = None
 
 
-def unlearn(home: Home, samples: Sequence[str], full_visits: float, after: Callable[[], float] | None = None) -> Draw:
+def unlearn(
+    home: Home, samples: Sequence[str], full_visits: float, after: Callable[[], float] | None = None
+) -> Draw:
     """One request, timed to its end; ``after`` is run (untimed) when it is only forgotten."""
     started = time.perf_counter()
     receipt = home.forget(samples)
@@ -129,7 +135,9 @@ def unlearn(home: Home, samples: Sequence[str], full_visits: float, after: Calla
     return Draw(seconds, full_visits / max(part, 1), receipt.seconds, then)
 
 
-def full_retrains(folder: Path, images: Images, counts: Sequence[int]) -> tuple[dict[int, float], float]:
+def full_retrains(
+    folder: Path, images: Images, counts: Sequence[int]
+) -> tuple[dict[int, float], float]:
     """Seconds of a batch-K full retrain for each K, and the accuracy of S = R = 1."""
     seconds = {}
     with open_home(folder) as home:
@@ -145,7 +153,9 @@ def full_retrains(folder: Path, images: Images, counts: Sequence[int]) -> tuple[
     return {count: float(np.mean(times)) for count, times in seconds.items()}, first
 
 
-def speed_ups(home: Home, images: Images, full: dict[int, float], draws: dict[int, int]) -> dict[str, float]:
+def speed_ups(
+    home: Home, images: Images, full: dict[int, float], draws: dict[int, int]
+) -> dict[str, float]:
     out: dict[str, float] = {}
     rng = np.random.default_rng(0)
     alive = rng.permutation(len(images.train["image"])).tolist()
@@ -158,7 +168,11 @@ def speed_ups(home: Home, images: Images, full: dict[int, float], draws: dict[in
         mean_s = float(np.mean([draw.seconds for draw in found]))
         # Means of costs, not of ratios: a few draws that touch the last slice only cost next
         # to nothing, and would make a mean of ratios as large as one likes.
-        closed = NETWORK.epochs * 60_000 / np.mean([NETWORK.epochs * 60_000 / d.closed_form for d in found])
+        closed = (
+            NETWORK.epochs
+            * 60_000
+            / np.mean([NETWORK.epochs * 60_000 / d.closed_form for d in found])
+        )
         out[f"speedup_k{count}"] = full[count] / mean_s
         out[f"closed_form_k{count}"] = float(closed)
         out[f"unlearn_s_k{count}"] = mean_s
@@ -202,11 +216,15 @@ def raw_fsync_ms(folder: Path) -> dict[str, float]:
 def engine_efficiency(folder: Path, images: Images) -> dict[str, float]:
     """Samples/s of the engine at S=20, R=50, checkpoints included, over the faster bare loop."""
     with open_home(folder) as home:
-        people = home.ingest("fashion", images.train, id="image", values=["label"], categorical=["label"])
+        people = home.ingest(
+            "fashion", images.train, id="image", values=["label"], categorical=["label"]
+        )
         # The bare loops do the same number of steps; they run before and after, interleaved.
         before = bare_loops.samples_per_second(images.train["pixels"], images.train["label"])
         started = time.perf_counter()
-        home.train("clothes", people.view(target="label"), expunge.Sharded(NETWORK, shards=20, slices=50))
+        home.train(
+            "clothes", people.view(target="label"), expunge.Sharded(NETWORK, shards=20, slices=50)
+        )
         seconds = time.perf_counter() - started
         after = bare_loops.samples_per_second(images.train["pixels"], images.train["label"])
         slices, share = visits(home)
@@ -232,7 +250,10 @@ def person(folder: Path, images: Images, full_s: float) -> dict[str, float]:
             started = time.perf_counter()
             home.forget(subjects=[f"person-{who:04d}"]).wait()
             seconds.append(time.perf_counter() - started)
-    return {"speedup_person50": full_s / float(np.mean(seconds)), "unlearn_s_person50": float(np.mean(seconds))}
+    return {
+        "speedup_person50": full_s / float(np.mean(seconds)),
+        "unlearn_s_person50": float(np.mean(seconds)),
+    }
 
 
 def adult(folder: Path) -> dict[str, float]:
@@ -246,8 +267,12 @@ def adult(folder: Path) -> dict[str, float]:
         executor = Workers(1, preload=("expunge.training.unit", "expunge.learners.xgboost"))
         executor.start()
         with expunge.open(place, executor=executor, progress=Silent(), background=False) as home:
-            people = home.ingest("adult", report.data_folder() / "adult_train.csv.gz", values=["income"])
-            home.train("income", people.view(target="income"), expunge.Sharded(learner, shards, slices))
+            people = home.ingest(
+                "adult", report.data_folder() / "adult_train.csv.gz", values=["income"]
+            )
+            home.train(
+                "income", people.view(target="income"), expunge.Sharded(learner, shards, slices)
+            )
             rng = np.random.default_rng(5)
             for count in (1, 8, 39):
                 seconds = []
@@ -256,9 +281,13 @@ def adult(folder: Path) -> dict[str, float]:
                     chosen = rng.choice(rows, count, replace=False)
                     home.forget([report.row_id(i) for i in chosen], missing="ignore").wait()
                     seconds.append(time.perf_counter() - started)
-                out[f"adult_{'full' if shards == 1 else 'unlearn'}_s_k{count}"] = float(np.mean(seconds))
+                out[f"adult_{'full' if shards == 1 else 'unlearn'}_s_k{count}"] = float(
+                    np.mean(seconds)
+                )
     for count in (1, 8, 39):
-        out[f"adult_speedup_k{count}"] = out[f"adult_full_s_k{count}"] / out[f"adult_unlearn_s_k{count}"]
+        out[f"adult_speedup_k{count}"] = (
+            out[f"adult_full_s_k{count}"] / out[f"adult_unlearn_s_k{count}"]
+        )
     return out
 
 
@@ -290,6 +319,8 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="a tenth of the draws")
     main(parser.parse_args(sys.argv[1:]))

@@ -462,7 +462,11 @@ class Home:
             if name not in sql.model_names(transaction):
                 folder = f"{int(time.time() * 1000):x}-{recipe.digest.hex()[:16]}"
                 sql.add_model(transaction, name, dataset.id, folder, recipe, sharded.aggregate)
-                body = {"model": folder, "recipe": recipe.digest.hex(), "dataset": dataset.folder.name}
+                body = {
+                    "model": folder,
+                    "recipe": recipe.digest.hex(),
+                    "dataset": dataset.folder.name,
+                }
                 facts.record(transaction, Fact("model.created", body))
             row = self.site.model(transaction, name)
         if row.dataset != dataset.id or row.recipe != recipe or row.aggregate != sharded.aggregate:

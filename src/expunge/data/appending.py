@@ -66,6 +66,7 @@ def staging(
     options: Ingest,
     *,
     secret: bytes | None = None,
+    number: int | None = None,
     readmit: bool = False,
     replacing: bool = False,
     progress: Callable[[int], None] | None = None,
@@ -73,7 +74,13 @@ def staging(
     """Stage ``source``; nobody else may append to any dataset of this home meanwhile.
 
     Args:
+        stock: Where datasets rest.
+        name: Of the dataset, which need not be there yet.
+        source: The rows.
+        options: What its columns are.
+        progress: Called with the number of rows read so far.
         secret: Of a new dataset's ring; random by default.
+        number: Of the batch, where earlier ones are empty and were left out; by default the next.
         readmit: Whether forgotten ids may come back.
         replacing: Whether ids that are in the dataset may stand in ``source``.
 
@@ -84,9 +91,11 @@ def staging(
         with stock.database.reading() as transaction:
             ground = _ground(stock, transaction, name)
             _remove_orphans(stock, transaction)
-        ring = Ring(ground.dataset.secret if ground else secret or secrets.token_bytes(SECRET_BYTES))
+        ring = Ring(
+            ground.dataset.secret if ground else secret or secrets.token_bytes(SECRET_BYTES)
+        )
         place = ground.dataset.folder if ground else stock.folder / secrets.token_hex(16)
-        number = 1 + max((key[1] for key in ground.batches), default=-1) if ground else 0
+        number = _number(ground, number)
         arrival = Arrival(ring, number, _known(ground, replacing), readmit or replacing)
         folder = place / f"staging-{number}"
         place.mkdir(parents=True, exist_ok=True)
@@ -125,6 +134,13 @@ def _ground(stock: Stock, transaction: sa.Connection, name: str) -> Ground | Non
     if name not in sql.names(transaction):
         return None
     return stock.grounds.load(transaction, sql.find_dataset(transaction, name, stock.folder))
+
+
+def _number(ground: Ground | None, wanted: int | None) -> int:
+    following = 1 + max((key[1] for key in ground.batches), default=-1) if ground else 0
+    if wanted is not None and wanted < following:
+        raise ValueError(f"`number` must be at least {following}, got {wanted}.")
+    return following if wanted is None else wanted
 
 
 def _known(ground: Ground | None, replacing: bool) -> list[Known]:

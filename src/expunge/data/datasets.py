@@ -68,7 +68,11 @@ class Grounds:
             if known is not None and known.dataset == dataset and known.batches == batches:
                 return known
             gone, since = self._seen(dataset)
-            added = sql.places_after(transaction, dataset.id, since) if since < dataset.tombstones else []
+            added = (
+                sql.places_after(transaction, dataset.id, since)
+                if since < dataset.tombstones
+                else []
+            )
             ground = Ground(dataset, batches, _join(gone, added), dataset.tombstones)
             self._known[dataset.id] = ground
             return ground

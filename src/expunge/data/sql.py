@@ -62,9 +62,7 @@ _FOLDERS: Final = (
     .where(_BATCHES.c.dataset == sa.bindparam("dataset"))
     .order_by(_BATCHES.c.tier, _BATCHES.c.number)
 )
-_PLACES: Final = sa.select(
-    _TOMBSTONES.c.tier, _TOMBSTONES.c.batch, _TOMBSTONES.c.ordinal
-).where(
+_PLACES: Final = sa.select(_TOMBSTONES.c.tier, _TOMBSTONES.c.batch, _TOMBSTONES.c.ordinal).where(
     _TOMBSTONES.c.dataset == sa.bindparam("dataset"),
     _TOMBSTONES.c.number > sa.bindparam("after"),
 )
@@ -155,7 +153,9 @@ def lock(transaction: sa.Connection, dataset: int) -> None:
     transaction.execute(_LOCK, {"id": dataset}).one()
 
 
-def add_batch(transaction: sa.Connection, dataset: int, tier: int, number: int, folder: str, rows: int) -> None:  # noqa: PLR0913 - a row's columns
+def add_batch(
+    transaction: sa.Connection, dataset: int, tier: int, number: int, folder: str, rows: int
+) -> None:
     """Register a batch whose folder is in its place."""
     transaction.execute(
         _BATCHES.insert().values(
@@ -195,7 +195,9 @@ def add_tombstones(
     return last
 
 
-def places_after(transaction: sa.Connection, dataset: int, number: int) -> list[tuple[int, int, int]]:
+def places_after(
+    transaction: sa.Connection, dataset: int, number: int
+) -> list[tuple[int, int, int]]:
     """(tier, batch, ordinal) of the tombstones behind ``number``."""
     rows = transaction.execute(_PLACES, {"dataset": dataset, "after": number})
     return [(row.tier, row.batch, row.ordinal) for row in rows]

@@ -12,9 +12,11 @@ import queue
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from threading import Lock, Thread
 from typing import IO, Any, Protocol, TypeAlias
 
@@ -103,14 +105,14 @@ class Workers:
         self, function: str, arguments: Sequence[dict[str, Json]], report: Report
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         """As :meth:`Executor.run`."""
-        waiting = list(enumerate(arguments))[::-1]
+        waiting = deque(enumerate(arguments))
         events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         running: dict[int, _Worker] = {}
-        failure: Exception | None = None
+        failures: list[Exception] = []
         try:
-            while waiting or running:
-                while waiting and len(running) < self.count and failure is None:
-                    index, argument = waiting.pop()
+            while True:
+                while waiting and len(running) < self.count and not failures:
+                    index, argument = waiting.popleft()
                     running[index] = self._take()
                     running[index].call(index, function, argument, events)
                 if not running:
@@ -123,13 +125,13 @@ class Workers:
                 if event.kind == "result":
                     yield event.index, event.body
                 else:
-                    failure = failure or _error(event.body)
+                    failures.append(_error(event.body))
         finally:
             # An abandoned call (Ctrl-C, an error in the caller) must not go on writing.
             for worker in running.values():
                 worker.kill()
-        if failure is not None:
-            raise failure
+        if failures:
+            raise failures[0]
 
     def close(self) -> None:
         """As :meth:`Executor.close`."""
@@ -159,7 +161,7 @@ class _Event:
 class _Worker:
     def __init__(self, environment: dict[str, str], preload: Sequence[str]) -> None:
         threads = dict.fromkeys(_ONE_THREAD, "1")
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         # Our own module, no shell; stdin and stdout carry JSON lines.
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "expunge.execution.worker", *preload],
@@ -187,7 +189,11 @@ class _Worker:
             raise WorkerFailed(f"it ended while starting, exit code {self._process.wait()}")
 
     def call(
-        self, index: int, function: str, argument: dict[str, Json], events: queue.SimpleQueue[_Event]
+        self,
+        index: int,
+        function: str,
+        argument: dict[str, Json],
+        events: queue.SimpleQueue[_Event],
     ) -> None:
         def listen() -> None:
             try:
@@ -230,7 +236,7 @@ def _error(body: dict[str, Any]) -> Exception:
     kind = getattr(errors, body.get("type", ""), None)
     if kind is None or not issubclass(kind, ExpungeError):
         return WorkerFailed(body["message"])
-    error = kind.__new__(kind)
+    error: ExpungeError = kind.__new__(kind)
     Exception.__init__(error, body["message"])
     error.__dict__.update(body["attributes"])
     return error

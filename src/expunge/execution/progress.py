@@ -107,7 +107,8 @@ class Live:
             self._bar.stop()
 
     def _open(self) -> None:
-        from rich.console import Console  # noqa: PLC0415 - costs 50 ms, and only when it is slow
+        # Imported here: it costs 50 ms, and only what is slow is shown.
+        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
         self._bar = Progress(

@@ -189,7 +189,7 @@ def _refuse_unknown(
     ids: Sequence[str], known: NDArray[np.bool_], wanted: Wanted, what: str
 ) -> None:
     if wanted.missing == "raise" and not known.all():
-        raise SamplesUnknown([ids[i] for i in np.flatnonzero(~known)], what)
+        raise SamplesUnknown([ids[i] for i in np.flatnonzero(~known).tolist()], what)
 
 
 def _publish(
@@ -212,7 +212,11 @@ def _forgotten(change: Change) -> dict[str, Any]:
         "model": change.model,
         "version": after.digest,
         "names": [
-            [b.shard, b.frame.name.hex() if b.frame else None, a.frame.name.hex() if a.frame else None]
+            [
+                b.shard,
+                b.frame.name.hex() if b.frame else None,
+                a.frame.name.hex() if a.frame else None,
+            ]
             for b, a in pairs
             if b.frame != a.frame
         ],

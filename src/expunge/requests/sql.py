@@ -55,7 +55,13 @@ def add(transaction: sa.Connection, id: str, dataset: int, kind: str, samples: i
     done = None if samples else moment
     transaction.execute(
         _REQUESTS.insert().values(
-            id=id, dataset=dataset, kind=kind, state=state, samples=samples, accepted=moment, done=done
+            id=id,
+            dataset=dataset,
+            kind=kind,
+            state=state,
+            samples=samples,
+            accepted=moment,
+            done=done,
         )
     )
 

@@ -21,7 +21,9 @@ from expunge.core.errors import FormatUnsupported
 METADATA: Final = sa.MetaData()
 FORMAT: Final = 1
 
-_FORMAT_TABLE: Final = sa.Table("format", METADATA, sa.Column("number", sa.Integer, primary_key=True))
+_FORMAT_TABLE: Final = sa.Table(
+    "format", METADATA, sa.Column("number", sa.Integer, primary_key=True)
+)
 
 _PRAGMAS: Final = (
     "PRAGMA journal_mode=WAL",

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from expunge.core.digest import Json, canonical_json
+from expunge.core.digest import canonical_json
 from expunge.storage.database import METADATA, now
 
 _FACTS: Final = sa.Table(
@@ -38,7 +38,7 @@ class Fact:
     """
 
     kind: str
-    body: Mapping[str, Json]
+    body: Mapping[str, Any]
     request: str | None = None
 
 

@@ -61,7 +61,8 @@ def load(model: Model, version: Version, schema: Schema) -> Ensemble:
 
 def combine(each: NDArray[np.float64], seen: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean over the constituents, weighted by samples seen: (c, n, k) and (c,) to (n, k)."""
-    return np.einsum("c,cnk->nk", seen / seen.sum(), each)
+    mean: NDArray[np.float64] = np.einsum("c,cnk->nk", seen / seen.sum(), each)
+    return mean
 
 
 def ballots(each: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -74,7 +75,8 @@ def ballots(each: NDArray[np.float64]) -> NDArray[np.float64]:
 def labels(task: Task, outputs: NDArray[np.float64]) -> NDArray[Any]:
     """Predicted classes, or values ((n,) where there is one target)."""
     if task.classes:
-        return np.asarray(task.classes)[outputs.argmax(axis=1)]
+        classes: NDArray[Any] = np.asarray(task.classes)[outputs.argmax(axis=1)]
+        return classes
     return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
 

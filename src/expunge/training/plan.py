@@ -137,9 +137,7 @@ def _position(recipe: Recipe, ground: Ground, place: Place) -> tuple[int, Key, i
     return shard, key, rest * _parts(recipe, ground, key) >> 64
 
 
-def _checkpoints_before(
-    recipe: Recipe, ground: Ground, shard: int, where: tuple[Key, int]
-) -> int:
+def _checkpoints_before(recipe: Recipe, ground: Ground, shard: int, where: tuple[Key, int]) -> int:
     """How many slices with rows stand before slice ``where`` of a shard."""
     return sum(
         _has_rows(recipe, ground, key, start, stop)

@@ -90,7 +90,9 @@ class Constituent:
     def to_json(self) -> list[Json]:
         """As plain JSON."""
         f = self.frame
-        frame = [f.name.hex(), f.samples, f.offset, f.length, f.checksum.hex()] if f else None
+        frame: Json = None
+        if f:
+            frame = [f.name.hex(), f.samples, f.offset, f.length, f.checksum.hex()]
         return [self.shard, self.pack, frame, self.depth, self.whole]
 
     @classmethod
@@ -130,7 +132,7 @@ def version_digest(model: Model, constituents: tuple[Constituent, ...]) -> str:
 
 def add_model(
     transaction: sa.Connection, name: str, dataset: int, folder: str, recipe: Recipe, aggregate: str
-) -> None:  # noqa: PLR0913 - a row's columns
+) -> None:
     """Register a model without a version."""
     transaction.execute(
         _MODELS.insert().values(

@@ -59,7 +59,17 @@ class Unit:
             "recipe": self.recipe.to_json(),
             "shard": self.plan.shard,
             "slices": [
-                [*s.key, s.part, s.start, s.stop, s.drop.tolist(), s.samples, s.root.hex(), s.name.hex(), s.seed]
+                [
+                    *s.key,
+                    s.part,
+                    s.start,
+                    s.stop,
+                    s.drop.tolist(),
+                    s.samples,
+                    s.root.hex(),
+                    s.name.hex(),
+                    s.seed,
+                ]
                 for s in self.plan.slices
             ],
         }
@@ -261,4 +271,3 @@ def _slice(value: Sequence[Any]) -> plans.Slice:
         name=bytes.fromhex(name),
         seed=seed,
     )
-

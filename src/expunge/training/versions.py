@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -32,9 +33,8 @@ def publish(
     The dataset must be locked, and ``ground`` loaded after that, so that no tombstone can
     come between.
 
-    Args:
-        shards: Those that may have changed; the others are taken from the version before.
-            Ignored where there is no version yet.
+    Of the constituents, those of ``shards`` may have changed; the others are taken from the
+    version before, if there is one.
     """
     before = sql.current(transaction, model.id)
     shards = shards if before else all_shards(model)
@@ -178,7 +178,7 @@ def sweep(site: Site, model: Model, shard: int) -> int:
     return destroyed
 
 
-def _published(model: Model, before: Version | None, version: Version) -> dict[str, object]:
+def _published(model: Model, before: Version | None, version: Version) -> dict[str, Any]:
     return {
         "model": model.folder.name,
         "number": version.number,

@@ -68,7 +68,10 @@ def replay(site: Site, model: Model, executor: Executor, progress: Progress) -> 
         ]
         _run(units, executor, progress, model.name)
         fresh = [versions.best(again, unit.plan) for unit in units]
-        frames = sum(_frames_alike(model, again, *pair) for pair in zip(version.constituents, fresh, strict=True))
+        frames = sum(
+            _frames_alike(model, again, *pair)
+            for pair in zip(version.constituents, fresh, strict=True)
+        )
     pairs = list(zip(version.constituents, fresh, strict=True))
     return Replay(
         model=model.name,
@@ -98,7 +101,10 @@ def _frames_alike(model: Model, again: Model, served: Constituent, fresh: Consti
     """How many checkpoints of the whole chain are the same, name and checksum."""
     if served.pack is None or fresh.pack is None:
         return 0
-    with packs.reading(model.folder / served.pack) as a, packs.reading(again.folder / fresh.pack) as b:
+    with (
+        packs.reading(model.folder / served.pack) as a,
+        packs.reading(again.folder / fresh.pack) as b,
+    ):
         if a is None or b is None:
             return 0
         pairs = zip(a.frames(), b.frames(), strict=False)

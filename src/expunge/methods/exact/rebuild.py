@@ -94,7 +94,7 @@ def _execute(
     progress.begin(what, [Work(unit.plan.shard, len(unit.plan.slices)) for unit in units])
     try:
         for index, result in executor.run(_RUN, [unit.to_json() for unit in units], report):
-            results[index] = result
+            results[index] = result  # noqa: PERF403 - what came before an error is kept
     except PlanStale:
         # A row was erased under us; what was built is published, and the rest planned anew.
         pass
