@@ -59,7 +59,7 @@ class Staging:
 
 
 @contextmanager
-def staging(
+def staging(  # noqa: PLR0913 - one call, made in four places
     stock: Stock,
     name: str,
     source: Source,

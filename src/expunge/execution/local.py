@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -113,8 +113,7 @@ class Workers:
             while True:
                 while waiting and len(running) < self.count and not failures:
                     index, argument = waiting.popleft()
-                    running[index] = self._take()
-                    running[index].call(index, function, argument, events)
+                    running[index] = self._take().call(index, function, argument, events)
                 if not running:
                     break
                 event = events.get()
@@ -128,8 +127,7 @@ class Workers:
                     failures.append(_error(event.body))
         finally:
             # An abandoned call (Ctrl-C, an error in the caller) must not go on writing.
-            for worker in running.values():
-                worker.kill()
+            _kill(running.values())
         if failures:
             raise failures[0]
 
@@ -194,7 +192,7 @@ class _Worker:
         function: str,
         argument: dict[str, Json],
         events: queue.SimpleQueue[_Event],
-    ) -> None:
+    ) -> _Worker:
         def listen() -> None:
             try:
                 self._send({"function": function, "argument": argument})
@@ -210,6 +208,7 @@ class _Worker:
             events.put(_Event(index, "error", {"message": f"exit code {code}"}))
 
         Thread(target=listen, daemon=True).start()
+        return self
 
     def alive(self) -> bool:
         return self._process.poll() is None
@@ -229,6 +228,11 @@ class _Worker:
     def _send(self, message: dict[str, Any]) -> None:
         self._stdin.write(json.dumps(message) + "\n")
         self._stdin.flush()
+
+
+def _kill(workers: Iterable[_Worker]) -> None:
+    for worker in workers:
+        worker.kill()
 
 
 def _error(body: dict[str, Any]) -> Exception:
