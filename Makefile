@@ -50,7 +50,7 @@ docs: .venv/.installed-docs ## Build the pages of docs/ into site/
 
 bench: .venv/.installed ## Run one benchmark: make bench NAME=exact
 	@test -f 'benchmarks/$(NAME).py' || { \
-	  echo "Name one: make bench NAME=…, of: $(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))" >&2; exit 2; }
+	  echo "Name one: make bench NAME=…, of: $$(grep -l __main__ benchmarks/*.py | xargs -n 1 basename -s .py | xargs)" >&2; exit 2; }
 	@$(BIN)/python benchmarks/$(NAME).py $(ARGS)
 
 prove: .venv/.installed ## The long proofs, 300 cases each; prints how many ran
