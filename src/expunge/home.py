@@ -351,8 +351,7 @@ class Home:
         """
         sharded = recipe if isinstance(recipe, Sharded) else Sharded(recipe)
         model = self._register(name, learning, sharded)
-        with self._recovering:
-            METHODS["rebuild"]().run(self.site, model, self._executor, self._progress)
+        METHODS["rebuild"]().run(self.site, model, self._executor, self._progress)
         return self.model(name)
 
     def model(self, name: str) -> Model:
@@ -540,7 +539,7 @@ def open(  # noqa: A001 - read as `expunge.open`
     if is_url and files is None:
         raise InputError("A home in a database server needs `files=`, a folder for its data.")
     folder = Path(files if files is not None else place)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database(str(place) if is_url else sqlite_url(folder / "expunge.sqlite"))
     database.create()
     return Home(database, folder, executor=executor, progress=progress, background=background)

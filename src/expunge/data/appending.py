@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import sqlalchemy as sa
 
-from expunge.core.errors import InputError
+from expunge.core.errors import InputError, SchemaMismatch
 from expunge.core.types import Role, Schema
 from expunge.data import ingest, sql
 from expunge.data.datasets import Ground, Grounds
@@ -159,6 +159,12 @@ def _fit(options: Ingest, schema: Schema | None) -> Ingest:
         return options
     if options.schema is not None and options.schema.digest != schema.digest:
         raise InputError("The dataset has another schema already. Append without `schema=`.")
+    for name, role in options.roles():
+        if schema[name].role is not role:
+            raise SchemaMismatch(
+                f"Column {name!r} is a {schema[name].role} in this dataset, not a {role}. "
+                f"Append without saying what columns are: the dataset knows."
+            )
     return Ingest(schema=schema, slices=options.slices, salts=options.salts, coded=options.coded)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -42,6 +42,15 @@ class Ground:
         if gone is None:
             return np.empty(0, np.int64)
         return gone[np.searchsorted(gone, start) : np.searchsorted(gone, stop)]
+
+    def without(self, places: Collection[sql.Place]) -> Ground:
+        """This ground with further rows gone, as a transaction that adds tombstones leaves it.
+
+        It is not remembered: the transaction may still be rolled back.
+        """
+        added = [(place.tier, place.batch, place.ordinal) for place in places]
+        last = self.tombstones + len(places)
+        return Ground(self.dataset, self.batches, _join(self.gone, added), last)
 
     def is_gone(self, key: Key, ordinals: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of these rows were forgotten."""

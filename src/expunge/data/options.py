@@ -51,6 +51,15 @@ class Ingest:
         if twice := sorted(name for name, count in roles.items() if count > 1):
             raise SchemaMismatch(f"Column {twice[0]!r} was given two roles. Each column has one.")
 
+    def roles(self) -> list[tuple[str, Role]]:
+        """The columns that are named with a role."""
+        return [
+            *([(self.id, Role.ID)] if self.id else []),
+            *((name, Role.SUBJECT) for name in self.subjects),
+            *([(self.tier, Role.TIER)] if self.tier else []),
+            *((name, Role.VALUE) for name in self.values),
+        ]
+
     def csv_types(self) -> dict[str, pa.DataType]:
         """Types that a format without types is to be read in."""
         if self.schema:

@@ -129,7 +129,7 @@ def enter(
     if not found.places:
         return ()
     data_sql.add_tombstones(transaction, ground.dataset, found.places, request)
-    after = site.ground(transaction, ground.dataset.id)
+    after = ground.without(found.places)
     changes = tuple(
         _publish(transaction, model, after, found.places)
         for model in site.models_of(transaction, ground.dataset.id)
