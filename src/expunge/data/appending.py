@@ -31,6 +31,8 @@ from expunge.storage.database import Database
 from expunge.storage.facts import Fact
 from expunge.storage.locks import alone
 
+_HEAVY_ROWS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Stock:
@@ -170,7 +172,8 @@ def _fit(options: Ingest, schema: Schema | None) -> Ingest:
 
 def _warn(staged: Staged, options: Ingest) -> None:
     largest = max(batch.largest_subject for batch in staged.batches)
-    if staged.schema.of(Role.SUBJECT) and 2 * largest > staged.rows / options.slices:
+    heavy = largest >= _HEAVY_ROWS and 2 * largest > staged.rows / options.slices
+    if staged.schema.of(Role.SUBJECT) and heavy:
         warnings.warn(
             f"One subject has {largest:,} of {staged.rows:,} rows: more than half a slice. "
             f"Rebuilding after its request costs as much as many others together.",
