@@ -1,0 +1,33 @@
+"""Public: what we test ourselves with, for those who write learners and methods."""
+
+from __future__ import annotations
+
+from expunge.testing.builder import FreshProcess
+from expunge.testing.exact import Data, Exactness, check_exact
+from expunge.testing.script import (
+    Append,
+    Correct,
+    Forget,
+    ForgetFromEach,
+    ForgetSome,
+    Operation,
+    Recover,
+    Scene,
+)
+from expunge.testing.state import NotExact
+
+__all__ = [
+    "Append",
+    "Correct",
+    "Data",
+    "Exactness",
+    "Forget",
+    "ForgetFromEach",
+    "ForgetSome",
+    "FreshProcess",
+    "NotExact",
+    "Operation",
+    "Recover",
+    "Scene",
+    "check_exact",
+]
