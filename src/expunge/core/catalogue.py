@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar, cast
@@ -23,6 +24,13 @@ class Catalogue(Mapping[str, T], Generic[T]):
         if name not in self._entries:
             raise UnknownName(self._kind, name, self._entries)
         return cast("T", self._entries[name].load())
+
+    def name_of(self, thing: T) -> str:
+        """The name of ``thing``, importing nothing: what is not imported cannot be it."""
+        for name, entry in self._entries.items():
+            if entry.module in sys.modules and entry.load() is thing:
+                return name
+        raise UnknownName(self._kind, getattr(thing, "__qualname__", repr(thing)), self._entries)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

@@ -1,1 +1,105 @@
-"""One adapter per framework, each a canonical function of its ordered samples."""
+"""One adapter per framework, each a canonical function of its ordered samples.
+
+A learner of your own needs no registration: a frozen dataclass that keeps
+:class:`expunge.learners.protocol.Learner` is named ``package.module:Class`` in recipes, and
+workers import it by that name. :func:`expunge.testing.check_exact` says whether it is canonical.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pkgutil import resolve_name
+from typing import Any, Final
+
+from expunge.core.catalogue import Catalogue
+from expunge.core.digest import Json
+from expunge.core.errors import FormatUnsupported, RecipeInvalid, UnknownName
+from expunge.learners.protocol import Learner
+
+__all__ = ["LEARNERS", "from_json", "to_json"]
+
+LEARNERS: Final[Catalogue[type[Learner]]] = Catalogue(
+    "learner",
+    "expunge.learners",
+    {
+        "lightgbm": "expunge.learners.lightgbm:LightGBM",
+        "sklearn": "expunge.learners.sklearn:Sklearn",
+        "torch": "expunge.learners.torch:Torch",
+        "xgboost": "expunge.learners.xgboost:XGBoost",
+    },
+)
+
+
+def to_json(learner: Learner) -> dict[str, Json]:
+    """As plain JSON, for recipes and workers: name, revision and fields.
+
+    The name is that in the catalogue (ours, and entry points of the group
+    ``expunge.learners``), or ``package.module:Class``.
+
+    Raises:
+        RecipeInvalid: Its class cannot be imported by name, so workers would not find it.
+    """
+    return {
+        "name": _name(type(learner)),
+        "revision": learner.revision,
+        "fields": {f.name: _plain(getattr(learner, f.name)) for f in fields(learner)},  # type: ignore[arg-type]  # a frozen dataclass, as the protocol says
+    }
+
+
+def from_json(value: Mapping[str, Any]) -> Learner:
+    """Read what :func:`to_json` wrote; imports the learner's framework.
+
+    Raises:
+        UnknownName: No installed learner has this name.
+        FormatUnsupported: The installed one computes something else by now, or not yet.
+    """
+    kind = _kind(value["name"])
+    if kind.revision != value["revision"]:
+        raise FormatUnsupported(
+            f"The recipe's learner {value['name']!r}", value["revision"], kind.revision
+        )
+    return kind(**{name: _frozen(field) for name, field in value["fields"].items()})
+
+
+def _name(kind: type[Learner]) -> str:
+    try:
+        return LEARNERS.name_of(kind)
+    except UnknownName:
+        name = f"{kind.__module__}:{kind.__qualname__}"
+    found = None if kind.__module__ == "__main__" else _found(name)
+    if found is not kind:
+        raise RecipeInvalid(
+            f"Learner {kind.__qualname__!r} cannot be imported as {name!r}, so worker processes "
+            f"would not find it. Define it at the top level of a module that can be imported."
+        )
+    return name
+
+
+def _kind(name: str) -> type[Learner]:
+    if ":" not in name:
+        return LEARNERS[name]
+    kind = _found(name)
+    if kind is None:
+        raise UnknownName("learner", name, LEARNERS)
+    return kind
+
+
+def _found(name: str) -> type[Learner] | None:
+    try:
+        found: type[Learner] = resolve_name(name)
+    except (ImportError, AttributeError, ValueError):  # a local class's name is no path
+        return None
+    return found
+
+
+def _plain(value: Any) -> Json:  # noqa: ANN401 - any field
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value  # type: ignore[no-any-return]  # what is not JSON fails where it is encoded
+
+
+def _frozen(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
