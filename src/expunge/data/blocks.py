@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -156,10 +157,9 @@ class Blocks:
         return self._ring.keys(encoded.dictionary)[indices]
 
     def _salts(self, column: pa.Array) -> pa.Array:
-        try:
+        salts = None
+        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
             salts = column.cast(pa.binary(SALT_BYTES))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            salts = None
         if salts is None or salts.null_count:
             raise SchemaMismatch(f"The column of salts must hold {SALT_BYTES} bytes in every row.")
         return salts

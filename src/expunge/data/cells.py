@@ -64,6 +64,8 @@ def plain(array: pa.Array | pa.ChunkedArray) -> pa.Array:
             array = pa.concat_arrays(array.chunks)
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
+    if pa.types.is_string_view(array.type):
+        return array.cast(pa.string())
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
@@ -225,14 +227,21 @@ def _check_category_type(array: pa.Array, column: Column, at: Place) -> None:
 
 
 def _check_utf8(array: pa.Array, at: Place) -> None:
-    try:
-        array.validate(full=True)
-    except pa.ArrowInvalid:
-        bad = np.array([not _is_utf8(cell) for cell in array.cast(pa.binary()).to_pylist()])
+    if not _is_valid(array):
+        bad = np.array([not is_utf8(cell) for cell in array.cast(pa.binary()).to_pylist()])
         at.refuse(bad, "the text is not UTF-8", "Convert the source to UTF-8.")
 
 
-def _is_utf8(cell: bytes | None) -> bool:
+def _is_valid(array: pa.Array) -> bool:
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def is_utf8(cell: bytes | None) -> bool:
+    """Whether bytes are text in UTF-8."""
     try:
         (cell or b"").decode()
     except UnicodeDecodeError:
@@ -256,18 +265,17 @@ def _check_finite(
 
 
 def _check_whole(values: NDArray[Any], dtype: np.dtype[Any], column: Column, at: Place) -> None:
+    if np.can_cast(values.dtype, dtype):
+        return
     limits = np.iinfo(dtype)
+    least, most = limits.min, limits.max
+    there = np.ones(values.shape, bool)
     if values.dtype.kind == "f":
-        there = ~np.isnan(values)
+        there = np.asarray(~np.isnan(values))
         if (broken := there & (values != np.round(values))).any():
             at.refuse(_by_row(broken), "the number is not whole", TYPE_ADVICE)
-        limit = min(limits.max, _EXACT_FLOAT)
-        least = max(limits.min, -_EXACT_FLOAT)
-        outside = np.asarray(there & ((values > limit) | (values < least)), bool)
-    elif np.can_cast(values.dtype, dtype):
-        return
-    else:
-        outside = np.asarray((values > limits.max) | (values < limits.min), bool)
+        least, most = max(least, -_EXACT_FLOAT), min(most, _EXACT_FLOAT)
+    outside = there & ((values < least) | (values > most))
     if outside.any():
         at.refuse(_by_row(outside), f"the number does not fit {dtype.name}", TYPE_ADVICE)
 

@@ -8,6 +8,7 @@ that is wrong.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -17,8 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
 from expunge.core.errors import CellInvalid, InputError, SchemaMismatch, SourceEmpty
-from expunge.data.cells import TYPE_ADVICE, Place
+from expunge.data.cells import TYPE_ADVICE, Place, is_utf8
 
+_FAILURES: Final = (pa.ArrowInvalid, pa.ArrowKeyError, OSError)
 _BLOCK_BYTES: Final = 1 << 20
 _MISSING: Final = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "#N/A"]
 
@@ -32,18 +34,24 @@ def read(
 
 
 def _look(path: Path, types: Mapping[str, pa.DataType]) -> tuple[list[str], dict[str, pa.DataType]]:
+    schema, empty = None, False
     try:
         schema = _open(path, types).schema
-    except pa.ArrowInvalid as error:
-        if "Empty CSV" in str(error):
-            raise SourceEmpty(f"The file {path.name!r}") from error
-        _explain(path, types, error)
-    names = schema.names
-    if len(set(names)) < len(names):
+    except _FAILURES as error:
+        empty = "Empty CSV" in str(error)
+    if schema is None:
+        if empty:
+            raise SourceEmpty(f"The file {path.name!r}")
+        _explain(path, types)
+    if len(set(schema.names)) < len(schema.names):
         raise SchemaMismatch("The header names a column twice. Give each a name of its own.")
-    # Dates and times stay text: they are categories or free text to us.
-    temporal = {f.name: pa.string() for f in schema if pa.types.is_temporal(f.type)}
-    return names, {f.name: f.type for f in schema} | temporal
+    return schema.names, {field.name: _kind(field.type) for field in schema}
+
+
+def _kind(kind: pa.DataType) -> pa.DataType:
+    # Dates and times stay text: they are categories or free text to us. Bytes are text that
+    # is not UTF-8, and are found as such.
+    return pa.string() if pa.types.is_temporal(kind) or pa.types.is_binary(kind) else kind
 
 
 def _open(path: Path, types: Mapping[str, pa.DataType], **slow: Any) -> Any:  # noqa: ANN401 - pyarrow has no types
@@ -60,23 +68,25 @@ def _open(path: Path, types: Mapping[str, pa.DataType], **slow: Any) -> Any:  # 
 
 
 def _batches(path: Path, kinds: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-    try:
+    done = False
+    with suppress(*_FAILURES):
         yield from _open(path, kinds)
-    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        _explain(path, kinds, error)
+        done = True
+    if not done:
+        # Arrow's error holds content: outside of its handler, it is not chained to ours.
+        _explain(path, kinds)
 
 
-def _explain(path: Path, kinds: Mapping[str, pa.DataType], error: Exception) -> NoReturn:
-    """Raise for the first row that is wrong. ``error`` holds content: it is not chained."""
+def _explain(path: Path, kinds: Mapping[str, pa.DataType]) -> NoReturn:
+    """Raise for the first row that is wrong."""
     ragged: list[tuple[int, int, int]] = []
 
     def skip(row: Any) -> str:  # noqa: ANN401 - pyarrow.csv.InvalidRow
         ragged.append((row.number, row.expected_columns, row.actual_columns))
         return "skip"
 
-    reader = _open_raw(path, kinds, skip)
     first = 1
-    for batch in reader:
+    for batch in _raw(path, kinds, skip):
         _check_block(batch, kinds, first, len(ragged))
         first += batch.num_rows
         if ragged:
@@ -84,20 +94,20 @@ def _explain(path: Path, kinds: Mapping[str, pa.DataType], error: Exception) -> 
     if ragged:
         _refuse_ragged(ragged[0])
     raise InputError(
-        f"The file {path.name!r} is no table of comma-separated values "
-        f"({type(error).__name__}). Check its quotes and its delimiter."
-    ) from None
+        f"The file {path.name!r} cannot be read as comma-separated values. Check that it is not "
+        f"damaged, its encoding (UTF-8), its quotes and its delimiter."
+    )
 
 
-def _open_raw(path: Path, kinds: Mapping[str, pa.DataType], skip: Any) -> Any:  # noqa: ANN401
-    names = list(kinds) or _header(path)
-    try:
-        return _open(path, dict.fromkeys(names, pa.binary()), invalid_row_handler=skip)
-    except (pa.ArrowInvalid, UnicodeDecodeError):
-        raise InputError(
-            f"The file {path.name!r} is no table of comma-separated values in UTF-8. Check its "
-            f"encoding, its quotes and its delimiter."
-        ) from None
+def _raw(
+    path: Path,
+    kinds: Mapping[str, pa.DataType],
+    skip: Any,  # noqa: ANN401 - a callback
+) -> Iterator[pa.RecordBatch]:
+    """Blocks of bytes, as far as the file can be cut into cells at all."""
+    with suppress(*_FAILURES, UnicodeDecodeError):
+        names = list(kinds) or _header(path)
+        yield from _open(path, dict.fromkeys(names, pa.binary()), invalid_row_handler=skip)
 
 
 def _header(path: Path) -> list[str]:
@@ -114,7 +124,7 @@ def _refuse_ragged(row: tuple[int, int, int]) -> NoReturn:
         "(all)",
         f"the row has {actual} cells, the header {expected}",
         "Mend the row, or its quotes.",
-    ) from None
+    )
 
 
 def _check_block(
@@ -124,7 +134,7 @@ def _check_block(
         return  # the ragged row comes first, or in the same block: name it
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         at = Place(name, first)
-        wrong = np.array([not _is_utf8(cell) for cell in column.to_pylist()], bool)
+        wrong = np.array([not is_utf8(cell) for cell in column.to_pylist()], bool)
         if wrong.any():
             at.refuse(wrong, "the text is not UTF-8", "Convert the file to UTF-8.")
         kind = kinds.get(name)
@@ -136,25 +146,15 @@ def _check_kind(texts: pa.Array, kind: pa.DataType, at: Place) -> None:
     texts = pc.utf8_trim_whitespace(texts)
     missing = pc.is_in(texts, pa.array(_MISSING))
     texts = pc.if_else(missing, pa.scalar(None, pa.string()), texts)
+    if _reads(texts, kind):
+        return
+    bad = np.array([not _reads(texts[i : i + 1], kind) for i in range(len(texts))], bool)
+    at.refuse(bad, f"the cell is no {kind}, as the rows above are", TYPE_ADVICE)
+
+
+def _reads(texts: pa.Array, kind: pa.DataType) -> bool:
     try:
         texts.cast(kind)
     except pa.ArrowInvalid:
-        bad = np.array([not _reads(text, kind) for text in texts.to_pylist()], bool)
-        if bad.any():
-            at.refuse(bad, f"the cell is no {kind}, as the rows above are", TYPE_ADVICE)
-
-
-def _reads(text: str | None, kind: pa.DataType) -> bool:
-    try:
-        pa.array([text], pa.string()).cast(kind)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _is_utf8(cell: bytes | None) -> bool:
-    try:
-        (cell or b"").decode()
-    except UnicodeDecodeError:
         return False
     return True

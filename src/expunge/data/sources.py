@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -144,12 +144,18 @@ def to_arrow(values: Any, kind: pa.DataType | None, at: Place) -> pa.Array:  # n
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values
     dictionary = kind is not None and pa.types.is_dictionary(kind)
-    try:
-        array = pa.array(values, None if dictionary else kind, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+    array = _typed(values, None if dictionary else kind)
+    if array is None:
         _refuse_mixed(list(values), kind, at)
-        raise
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def _typed(values: Any, kind: pa.DataType | None) -> pa.Array | None:  # noqa: ANN401 - as above
+    """As Arrow, or None. Arrow's own errors hold content, so they end here."""
+    try:
+        return pa.array(values, kind, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        return None
 
 
 def _tensor(values: np.ndarray[Any, Any]) -> pa.Array:
@@ -161,22 +167,14 @@ def _tensor(values: np.ndarray[Any, Any]) -> pa.Array:
     return pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(flat.type, shape), lists)
 
 
-def _refuse_mixed(values: Sequence[Any], kind: pa.DataType | None, at: Place) -> None:
+def _refuse_mixed(values: Sequence[Any], kind: pa.DataType | None, at: Place) -> NoReturn:
     """Find the first value that does not fit ``kind``, or the values before it."""
     if kind is None:
         there = [value for value in values if value is not None and value == value]
-        kind = pa.array(there[:1]).type
-    bad = np.array([not _fits(value, kind) for value in values])
-    if bad.any():
-        at.refuse(bad, "the cell's type differs from the rows above", TYPE_ADVICE)
-
-
-def _fits(value: Any, kind: pa.DataType) -> bool:  # noqa: ANN401 - any object at all
-    try:
-        pa.array([value], kind, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
-        return False
-    return True
+        first = _typed(there[:1], None)
+        kind = first.type if first is not None else pa.null()
+    bad = np.array([_typed([value], kind) is None for value in values])
+    at.refuse(bad, "the cell's type differs from the rows above", TYPE_ADVICE)
 
 
 def _sized(values: Any) -> Any:  # noqa: ANN401 - see Source
