@@ -103,6 +103,7 @@ from expunge.core.errors import DataCorrupt, FormatUnsupported, RecipeInvalid, S
 from expunge.core.types import Column, Kind, Role, Task
 from expunge.learners import sklearn as module
 from expunge.learners.protocol import Samples, Step
+from expunge.learners.seeding import seeded
 from expunge.learners.sklearn import Sklearn
 from expunge.learners.sklearn_arrays import Pool
 from expunge.learners.sklearn_state import Reader, Writer
@@ -254,7 +255,8 @@ def _fit_directly(learner: Sklearn, table: Any) -> Any:
     targets = table.targets
     if not table.task.classes and targets.shape[1] == 1:
         targets = targets[:, 0]
-    return estimator.fit(learner.encode(table.task, table.features), targets)
+    with seeded(100):
+        return estimator.fit(learner.encode(table.task, table.features), targets)
 
 
 def _check(estimator: BaseEstimator, table: Any) -> None:
