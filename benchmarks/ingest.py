@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
@@ -88,7 +89,10 @@ def write_sources(folder: Path, rows: int, csv_rows: int) -> tuple[Path, Path]:
     """Write the rows as an Arrow file, the first of them as CSV."""
     arrow, csv = folder / "rows.arrow", folder / "rows.csv"
     schema = next(blocks(1)).schema
-    with pa.ipc.new_file(str(arrow), schema) as to_arrow, pcsv.CSVWriter(str(csv), schema) as to_csv:
+    with (
+        pa.ipc.new_file(str(arrow), schema) as to_arrow,
+        pcsv.CSVWriter(str(csv), schema) as to_csv,
+    ):
         for place, block in enumerate(blocks(rows)):
             to_arrow.write_batch(block)
             left = csv_rows - place * BLOCK
@@ -97,24 +101,34 @@ def write_sources(folder: Path, rows: int, csv_rows: int) -> tuple[Path, Path]:
     return arrow, csv
 
 
-def ingest(source: Path, folder: Path, ring: Ring) -> tuple[Path, float, float]:
-    """Ingest; the batch's folder, seconds, peak memory in MB."""
+@dataclass(frozen=True)
+class Run:
+    """One ingest: its batch's folder, wall and CPU seconds (of both processes), peak in MB."""
+
+    folder: Path
+    seconds: float
+    cpu_s: float
+    peak_mb: float
+
+
+def ingest(source: Path, folder: Path, ring: Ring) -> Run:
+    """Ingest a file."""
     with Memory() as memory:
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), sum(os.times()[:4])
         staged = stage(source, folder, Arrival(ring), OPTIONS)
-        seconds = time.perf_counter() - started
-    return staged.batches[0].folder, seconds, memory.peak
+        seconds, cpu = time.perf_counter() - started, sum(os.times()[:4]) - cpu
+    return Run(staged.batches[0].folder, seconds, cpu, memory.peak)
 
 
 def lookups(batch: Batch, ring: Ring) -> np.ndarray[Any, Any]:
-    """Milliseconds of single lookups by id, each checked."""
+    """Milliseconds of single lookups by id, each checked: wall and CPU time; (n, 2)."""
     generator = np.random.default_rng(7)
     chosen = generator.integers(0, batch.rows, LOOKUPS)
-    times = np.empty(LOOKUPS)
+    times = np.empty((LOOKUPS, 2))
     for place, number in enumerate(chosen.tolist()):
-        started = time.perf_counter()
+        cpu, started = time.thread_time(), time.perf_counter()
         ordinal = batch.find_id(f"sample-{number:09d}", ring)
-        times[place] = time.perf_counter() - started
+        times[place] = time.perf_counter() - started, time.thread_time() - cpu
         assert ordinal >= 0
     return times * 1000
 
@@ -144,22 +158,25 @@ def measure(rows: int, csv_rows: int, folder: Path) -> dict[str, Any]:
     described = machine()
     arrow, csv = write_sources(folder, rows, csv_rows)
     ring = Ring(bytes(range(32)))
-    place, seconds, peak = ingest(arrow, folder / "arrow", ring)
-    batch = Batch(place)
-    indexes = [*place.glob(f"{TOKENS}.*"), *place.glob(f"{SUBJECTS}.*")]
-    times = lookups(batch, ring)
-    _, csv_seconds, csv_peak = ingest(csv, folder / "csv", ring)
+    one = ingest(arrow, folder / "arrow", ring)
+    batch = Batch(one.folder)
+    indexes = [*one.folder.glob(f"{TOKENS}.*"), *one.folder.glob(f"{SUBJECTS}.*")]
+    times, cpu_times = lookups(batch, ring).T
+    two = ingest(csv, folder / "csv", ring)
     return {
         "rows": rows,
-        "rows_per_s": round(rows / seconds),
+        "rows_per_s": round(rows / one.seconds),
+        "cpu_us_per_row": round(one.cpu_s / rows * 1e6, 2),
         "csv_rows": csv_rows,
-        "csv_rows_per_s": round(csv_rows / csv_seconds),
-        "peak_rss_mb": round(max(peak, csv_peak)),
-        "arrow_peak_rss_mb": round(peak),
-        "csv_peak_rss_mb": round(csv_peak),
+        "csv_rows_per_s": round(csv_rows / two.seconds),
+        "csv_cpu_us_per_row": round(two.cpu_s / csv_rows * 1e6, 2),
+        "peak_rss_mb": round(max(one.peak_mb, two.peak_mb)),
+        "arrow_peak_rss_mb": round(one.peak_mb),
+        "csv_peak_rss_mb": round(two.peak_mb),
         "index_bytes_per_row": round(sum(f.stat().st_size for f in indexes) / rows, 2),
         "lookup_ms_p50": round(float(np.percentile(times, 50)), 4),
         "lookup_ms_p99": round(float(np.percentile(times, 99)), 4),
+        "lookup_cpu_ms_p99": round(float(np.percentile(cpu_times, 99)), 4),
         "segments": len(batch.segments),
         "machine": described,
     }

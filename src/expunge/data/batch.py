@@ -174,7 +174,7 @@ class Batch:
         # Equal keys may stand across a border: the first of them is in the segment before the
         # first one that begins with this key.
         number = max(0, int(np.searchsorted(self._firsts(), np.uint64(key))) - 1)
-        keys = self.segment(number).column(KEY).to_numpy()
+        keys = _hashes(self.segment(number).column(KEY))
         return self._starts[number] + int(np.searchsorted(keys, np.uint64(key)))
 
     def _firsts(self) -> NDArray[np.uint64]:
@@ -182,9 +182,10 @@ class Batch:
 
     def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """(segment, its first ordinal, ordinal behind its last) that overlap [start, stop)."""
-        for number in range(len(self.segments)):
-            if self._starts[number] < stop and self._starts[number + 1] > start:
-                yield number, self._starts[number], self._starts[number + 1]
+        number = max(0, bisect_right(self._starts, start) - 1)
+        while start < stop and number < len(self.segments) and self._starts[number] < stop:
+            yield number, self._starts[number], self._starts[number + 1]
+            number += 1
 
     def _arrays(self, name: str, start: int, stop: int) -> list[pa.Array]:
         slices = [
@@ -194,7 +195,7 @@ class Batch:
         return slices or [self.segment(0).column(name)[:0]]
 
     def _hidden(self, name: str, start: int, stop: int) -> NDArray[np.uint64]:
-        return _joined([array.to_numpy() for array in self._arrays(name, start, stop)])
+        return _joined([_hashes(array) for array in self._arrays(name, start, stop)])
 
     def _bytes(self, name: str, width: int, start: int, stop: int) -> NDArray[np.uint8]:
         arrays = [bytes_of(array) for array in self._arrays(name, start, stop)]
@@ -251,6 +252,11 @@ def write_meta(
 
 def _joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _hashes(array: pa.Array) -> NDArray[np.uint64]:
+    # Not `to_numpy`: its first call imports pandas, half a second that a request would wait.
+    return np.frombuffer(array.buffers()[1], np.uint64)[array.offset : array.offset + len(array)]
 
 
 def _objects(array: pa.Array) -> NDArray[Any]:

@@ -250,8 +250,7 @@ def is_utf8(cell: bytes | None) -> bool:
 
 
 def _by_row(bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    flat: NDArray[np.bool_] = bad.reshape(len(bad), -1).any(axis=1)
-    return flat
+    return np.asarray(bad.reshape(len(bad), -1).any(axis=1), bool)
 
 
 def _check_finite(
@@ -271,11 +270,11 @@ def _check_whole(values: NDArray[Any], dtype: np.dtype[Any], column: Column, at:
     least, most = limits.min, limits.max
     there = np.ones(values.shape, bool)
     if values.dtype.kind == "f":
-        there = np.asarray(~np.isnan(values))
+        there = np.asarray(~np.isnan(values), bool)
         if (broken := there & (values != np.round(values))).any():
             at.refuse(_by_row(broken), "the number is not whole", TYPE_ADVICE)
         least, most = max(least, -_EXACT_FLOAT), min(most, _EXACT_FLOAT)
-    outside = there & ((values < least) | (values > most))
+    outside = np.asarray(there & ((values < least) | (values > most)), bool)
     if outside.any():
         at.refuse(_by_row(outside), f"the number does not fit {dtype.name}", TYPE_ADVICE)
 
