@@ -18,11 +18,12 @@ from torch import nn
 
 from expunge.core.errors import FormatUnsupported, RecipeInvalid, StateNotCanonical
 from expunge.core.types import Column, Kind, Role, Task
-from expunge.learners import from_json, state, to_json
+from expunge.learners import from_json, state, to_json, torch_gradients
 from expunge.learners.protocol import Samples, Step
-from expunge.learners.seeding import one_thread
+from expunge.learners.seeding import one_thread, seeded
 from expunge.learners.torch import Torch
-from expunge.learners.torch_loop import bounds, orders
+from expunge.learners.torch_loop import Batches, bounds, orders
+from expunge.learners.torch_modules import mlp
 from expunge.learners.torch_steps import FusedSGD
 
 FEATURES = tuple(Column(f"x{i}", Role.FEATURE, Kind.NUMERIC, "float32") for i in range(3))
@@ -259,7 +260,7 @@ sys.path.insert(0, sys.argv[1])
 from expunge.core.types import *
 from expunge.learners import from_json
 from expunge.learners.protocol import Samples, Step
-from expunge.learners.seeding import one_thread
+from expunge.learners.seeding import one_thread, seeded
 rng = np.random.default_rng(5)
 x = rng.normal(size=(19, 3)).astype(np.float32)
 y = rng.integers(0, 2, 19)
@@ -422,6 +423,35 @@ def test_any_optimiser_goes_on_from_its_state(optimiser):
     _, after = state.parse(second)
     if "optimiser.state.0.step" in before:
         assert after["optimiser.state.0.step"] == 2 * before["optimiser.state.0.step"]
+
+
+@given(
+    hidden=st.lists(st.integers(1, 5), max_size=3),
+    rows=st.integers(1, 6),
+    classes=st.booleans(),
+    weighted=st.booleans(),
+    seed=st.integers(0, 2**32),
+)
+def test_closed_form_gradients_are_those_of_autograd(hidden, rows, classes, weighted, seed):
+    task = CLASSES if classes else REGRESSION
+    with seeded(seed):
+        module = mlp((3,), 2, hidden=hidden)
+    assert torch_gradients.has_closed_form(module)
+    batches = Batches(samples(rows, task, seed, weighted), rows)
+    batches.fill(torch.arange(rows))
+    found, known = (
+        way(module, batches, task)()
+        for way in (torch_gradients.in_closed_form, torch_gradients.by_autograd)
+    )
+    torch.testing.assert_close(found, (known[0], list(known[1])))
+    assert [g.stride() for g in found[1]] == [p.stride() for p in module.parameters()]
+
+
+@pytest.mark.parametrize(
+    "options", [{"dropout": 0.1}, {"batch_norm": True}, {"activation": "Tanh"}]
+)
+def test_only_plain_networks_have_a_closed_form(options):
+    assert not torch_gradients.has_closed_form(mlp((3,), 2, **options))
 
 
 # What is learnt ----------------------------------------------------------------------------

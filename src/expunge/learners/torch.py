@@ -1,16 +1,16 @@
 """PyTorch networks: any module that can be imported, any optimiser.
 
-Each slice begins with a module that is built anew and the serialised parent loaded into it, so
-nothing survives that is not in the state: parameters, buffers and the optimiser's state. Samples are
-visited in orders that hash sample and epoch; initial weights and dropout come from generators
-that are seeded by the slice and put back. ``revision`` stands for all of that and for
-the loss: it rises when the same arguments would give other bytes in the same runtime.
+Each slice begins with a module that is built anew and the serialised parent loaded into it,
+so nothing survives that is not in the state: parameters, buffers, the optimiser's state.
+Samples are visited in orders that hash sample and epoch; initial weights and dropout come
+from generators that are seeded by the slice and put back. ``revision`` stands for all of that
+and for the loss: it rises when equal arguments would give other bytes in the same runtime.
 
-Costs, beside the training itself: one copy of the state to load it and one to write it. It fails with
-:class:`RecipeInvalid` where module, optimiser and options do not fit together, and with
-:class:`StateNotCanonical` where a state holds more than tensors, numbers and strings. Bytes repeat
-on a CPU with the same instruction profile and one thread; `torch.use_deterministic_algorithms`
-would add nothing there.
+Costs, beside the training itself, two copies of the state to load it and one to write it. Fails
+with :class:`RecipeInvalid` where module, optimiser and options do not fit together, and with
+:class:`StateNotCanonical` where a state holds more than tensors, numbers and strings. Bytes
+repeat on a CPU with the same instruction profile and one thread;
+``torch.use_deterministic_algorithms`` would add nothing there.
 
 References:
     Bourtoule et al., "Machine Unlearning", IEEE S&P 2021, doi:10.1109/SP40001.2021.00019,
@@ -20,8 +20,8 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -29,17 +29,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from expunge.core import rng
 from expunge.core.digest import Json
 from expunge.core.errors import FormatUnsupported, RecipeInvalid, StateNotCanonical
 from expunge.core.types import Kind, Task
-from expunge.learners import encoding, state, torch_loop, torch_modules, torch_predict, torch_steps
+from expunge.learners import (
+    encoding,
+    state,
+    torch_gradients,
+    torch_loop,
+    torch_modules,
+    torch_predict,
+    torch_steps,
+)
 from expunge.learners.options import Options
 from expunge.learners.protocol import Features, Predictor, Samples, Step
 from expunge.learners.seeding import seeded, seeded_torch
 from expunge.learners.torch_state import freeze, thaw
-from expunge.learners.torch_steps import Stepper
+from expunge.learners.torch_steps import Gradients, Stepper
 
 _FORMAT: Final = 1
 _STEPS: Final[Mapping[str, Mapping[str, Json]]] = {"SGD": {"lr": 0.1, "momentum": 0.9}}
@@ -104,10 +113,13 @@ class Torch:
         """Train ``epochs · step.share`` epochs on ``samples``, from ``parent`` or afresh."""
         born, module, stepper = self._build(task, parent, step.seed)
         transient = _transient(module)
-        visits = torch_loop.orders(samples.tokens, step.seed, self.epochs * step.share)
+        module.train()
         batches = torch_loop.Batches(samples, self.batch)
+        visits = torch_loop.orders(samples.tokens, step.seed, self.epochs * step.share)
+        gradients = self._gradients(module)(module, batches, task)
+        pairs = any(isinstance(layer, _BatchNorm) for layer in module.modules())
         with self._chance(rng.seed(step.seed, "train")):
-            torch_loop.fit(module, stepper, visits, batches, torch_loop.loss_of(task))
+            torch_loop.fit(visits, batches, gradients, stepper, pairs=pairs)
         _refuse_changes(module, transient)
         return _dump(born, module, stepper)
 
@@ -122,7 +134,7 @@ class Torch:
         """The seed of the first slice that was trained, module and optimiser, as they stood."""
         meta, arrays = _parse(parent) if parent else ({"seed": seed}, {})
         module = self._module(task, meta, arrays)
-        parameters = torch_loop.trained(module)
+        parameters = torch_gradients.trained(module)
         stepper = torch_steps.stepper(self.optimiser, self.optimiser_options or {}, parameters)
         if parent:
             stepper.load(thaw(meta["optimiser"], arrays))
@@ -133,13 +145,21 @@ class Torch:
     ) -> nn.Module:
         blank = "module" in meta
         # What a factory draws beside parameters and buffers is the same in every slice, too.
-        with self._chance(rng.seed(meta["seed"], "initialise")):
+        # Ours then draw nothing, and need not wait for a thread that is training.
+        draws = not blank or self.module not in torch_modules.OURS
+        seed = rng.seed(meta["seed"], "initialise")
+        with self._chance(seed) if draws else nullcontext():
             module = torch_modules.build(
                 self.module, self.module_options, _shape(task), task.outputs, blank=blank
             )
         if blank:
             _load(module, thaw(meta["module"], arrays))
         return module
+
+    def _gradients(self, module: nn.Module) -> Callable[..., Gradients]:
+        ours = self.module in torch_modules.OURS
+        plain = ours and torch_gradients.has_closed_form(module)
+        return torch_gradients.in_closed_form if plain else torch_gradients.by_autograd
 
     def _chance(self, seed: int) -> AbstractContextManager[None]:
         # Networks of our own draw from PyTorch alone; an imported one may draw from anywhere.

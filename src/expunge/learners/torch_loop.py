@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from math import floor
-from typing import Final, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from expunge.core import rng
-from expunge.core.errors import RecipeInvalid
-from expunge.core.types import Task
 from expunge.learners.protocol import Samples
 from expunge.learners.torch_state import from_numpy
-from expunge.learners.torch_steps import Stepper, laid_out
-
-Loss: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""Outputs (b, outputs), targets and weights (b,) of a batch → mean loss."""
-
-_TINY: Final = float(np.finfo(np.float32).tiny)
+from expunge.learners.torch_steps import Gradients, Stepper
 
 
 def orders(tokens: NDArray[np.uint64], seed: int, epochs: float) -> Iterator[NDArray[np.int64]]:
@@ -53,41 +44,29 @@ def bounds(count: int, batch: int) -> list[tuple[int, int]]:
 
 
 def fit(
-    module: nn.Module,
-    stepper: Stepper,
     visits: Iterator[NDArray[np.int64]],
     batches: Batches,
-    loss: Loss,
+    gradients: Gradients,
+    stepper: Stepper,
+    *,
+    pairs: bool,
 ) -> None:
     """Take one step per batch. Chance comes from PyTorch's generator, which the caller seeds.
 
-    A batch that is one sample is left out where the module normalises by batch: one sample
-    has no spread. It happens where there is one sample, or one in a part of an epoch.
+    Args:
+        visits: The visiting order of each epoch.
+        batches: Filled with each batch in turn.
+        gradients: Of the batch at hand.
+        stepper: Takes the steps.
+        pairs: Leave out a batch that is one sample: normalisation by batch finds no spread in
+            it. It happens where there is one sample, or one in a part of an epoch.
     """
-    module.train()
-    parameters = trained(module)
-    pairs = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
-
-    def gradients() -> tuple[Tensor, list[Tensor | None]]:
-        mean = loss(module(batches.inputs), batches.targets, batches.weights)
-        each: Sequence[Tensor | None] = torch.autograd.grad(mean, parameters, allow_unused=True)
-        return mean.detach(), [
-            None if gradient is None else laid_out(gradient, parameter)
-            for gradient, parameter in zip(each, parameters, strict=True)
-        ]
-
-    with torch.enable_grad():
-        for order in visits:
-            index = torch.from_numpy(order)
-            for begin, end in bounds(len(order), batches.size):
-                if end - begin > 1 or not pairs:
-                    batches.fill(index[begin:end])
-                    stepper.step(gradients)
-
-
-def trained(module: nn.Module) -> list[nn.Parameter]:
-    """The parameters that are not frozen, in order, each once."""
-    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for order in visits:
+        index = torch.from_numpy(order)
+        for begin, end in bounds(len(order), batches.size):
+            if end - begin > 1 or not pairs:
+                batches.fill(index[begin:end])
+                stepper.step(gradients)
 
 
 class Batches:
@@ -121,27 +100,3 @@ class Batches:
         ]
         if weights:
             self.weights = weights[0]
-
-
-def loss_of(task: Task) -> Loss:
-    """Cross-entropy for classes, mean squared error for values; means weighted by sample.
-
-    A batch whose weights are all 0 has loss 0.
-    """
-    function: Callable[..., Tensor] = (
-        functional.cross_entropy if task.classes else functional.mse_loss
-    )
-
-    def loss(outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-        if outputs.shape != (len(targets), task.outputs):
-            raise RecipeInvalid(
-                f"The module returned shape {tuple(outputs.shape)} for a batch, expected "
-                f"{(len(targets), task.outputs)}: one row per sample, and one logit per class or "
-                f"one value per target. Mend the module's last layer."
-            )
-        if weights is None:
-            return function(outputs, targets)
-        each = function(outputs, targets, reduction="none").reshape(len(targets), -1).mean(dim=1)
-        return (each * weights).sum() / weights.sum().clamp_min(_TINY)
-
-    return loss
