@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -147,6 +148,8 @@ class Workers:
         if worker.alive():
             with self._lock:
                 self._idle.append(worker)
+        else:
+            worker.kill()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,7 @@ class _Worker:
     def __init__(self, environment: dict[str, str], preload: Sequence[str]) -> None:
         threads = dict.fromkeys(_ONE_THREAD, "1")
         paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+        self._listener: Thread | None = None
         # Our own module, no shell; stdin and stdout carry JSON lines.
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "expunge.execution.worker", *preload],
@@ -207,7 +211,8 @@ class _Worker:
             code = self._process.wait()
             events.put(_Event(index, "error", {"message": f"exit code {code}"}))
 
-        Thread(target=listen, daemon=True).start()
+        self._listener = Thread(target=listen, daemon=True)
+        self._listener.start()
         return self
 
     def alive(self) -> bool:
@@ -216,6 +221,7 @@ class _Worker:
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
+        self._let_go()
 
     def stop(self) -> None:
         self._stdin.close()
@@ -223,6 +229,13 @@ class _Worker:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             self.kill()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._listener is not None:
+            self._listener.join()
+        with suppress(OSError):  # what was not flushed has nobody to read it
+            self._stdin.close()
         self._stdout.close()
 
     def _send(self, message: dict[str, Any]) -> None:
