@@ -68,7 +68,7 @@ class Lines:
     def advance(self, index: int, slices: int, samples: int) -> None:
         """As :meth:`Progress.advance`."""
         self._tally.add(index, slices, samples)
-        if time.monotonic() - self._last >= self.every_s:
+        if self._tally.trained and time.monotonic() - self._last >= self.every_s:
             self._last = time.monotonic()
             self._print()
 
@@ -113,25 +113,26 @@ class Live:
 
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
+            BarColumn(bar_width=24),
             TextColumn("{task.completed:,.0f}/{task.total:,.0f} slices"),
-            TextColumn("{task.fields[words]}"),
+            TextColumn("[dim]{task.fields[words]}"),
             console=Console(stderr=True),
             transient=True,
         )
-        self._all = self._bar.add_task(f"[bold]{self._what}", total=self._tally.total, words="")
+        self._all = self._bar.add_task(f"[bold]{self._what}[/]", total=self._tally.total, words="")
         self._bar.start()
 
     def _show(self, index: int) -> None:
         assert self._bar is not None
         work, done = self._works[index], self._tally.done[index]
         if index not in self._shards:
-            title = f"  shard {work.shard}"
+            title = f"[dim]  shard {work.shard}[/]"
             self._shards[index] = self._bar.add_task(title, total=work.slices, words="")
         self._bar.update(self._shards[index], completed=done)
         if done >= work.slices:
             self._bar.remove_task(self._shards.pop(index))
-        self._bar.update(self._all, completed=sum(self._tally.done), words=self._tally.speed)
+        words = f"{self._tally.whole} of {self._tally.shards} shards · {self._tally.speed}"
+        self._bar.update(self._all, completed=sum(self._tally.done), words=words)
 
 
 def default(stream: TextIO | None = None) -> Progress:
@@ -146,24 +147,32 @@ class _Tally:
         self.total = sum(work.slices for work in works)
         self.shards = len(works)
         self.samples = 0
-        self._trained = 0
+        self.trained = 0
+        self._works = works
         self._started = time.monotonic()
 
     def add(self, index: int, slices: int, samples: int) -> None:
         self.done[index] += slices
         self.samples += samples
-        self._trained += slices if samples else 0
+        self.trained += slices if samples else 0
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self._started
 
     @property
+    def whole(self) -> int:
+        return sum(done >= work.slices for done, work in zip(self.done, self._works, strict=True))
+
+    @property
     def speed(self) -> str:
+        if not self.trained:
+            return "…"
         rate = self.samples / max(self.seconds, 1e-9)
-        left = (self.total - sum(self.done)) * self.seconds / max(self._trained, 1)
-        return f"{rate:,.0f} samples/s, {left:,.0f} s left"
+        left = round((self.total - sum(self.done)) * self.seconds / self.trained)
+        return f"{rate:,.0f} samples/s · {left // 60}:{left % 60:02d} left"
 
     @property
     def words(self) -> str:
-        return f"{sum(self.done):,}/{self.total:,} slices of {self.shards} shards, {self.speed}"
+        done = f"{sum(self.done):,}/{self.total:,} slices"
+        return f"{done}, {self.whole} of {self.shards} shards · {self.speed}"

@@ -1,0 +1,76 @@
+"""README's main job runs as printed, in Python and in a shell, on fewer shards and trees."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import people, write  # noqa: TID252 - tests are no package
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+STARTED = (ROOT / "docs/getting-started.md").read_text()
+SMALLER = {
+    "rounds=100": "rounds=6",
+    "shards=20": "shards=2",
+    "--shards 20": "--shards 2",
+    "--slices 5": "--slices 2",
+}
+
+
+def block(language: str, holding: str) -> str:
+    found = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    text = next(one for one in found if holding in one)
+    for large, small in SMALLER.items():
+        text = text.replace(large, small)
+    return text
+
+
+def run(folder: Path, arguments: list[str]) -> str:
+    done = subprocess.run(
+        arguments,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+        env={**os.environ, "COLUMNS": "100"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_main_job_in_python(tmp_path: Path) -> None:
+    pytest.importorskip("xgboost")
+    write(tmp_path / "people.csv", people())
+    code = block("python", "expunge.open")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 12
+    printed = run(tmp_path, [sys.executable, "-c", code]).splitlines()
+    assert printed[0] in {"['high']", "['low']"}
+    assert re.fullmatch(r"clean after [\d.]+ ms", printed[1])
+    assert printed[2] == "True"
+
+
+def test_the_main_job_in_a_shell(tmp_path: Path) -> None:
+    pytest.importorskip("xgboost")
+    table = people()
+    write(tmp_path / "people.csv", table)
+    write(tmp_path / "new_people.csv", table[:4])
+    lines = block("console", "expunge ingest").splitlines()
+    commands = [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
+    assert len(commands) >= 5
+    start = [sys.executable, "-c", "from expunge.cli import app; app(prog_name='expunge')"]
+    printed = []
+    for program, *arguments in commands:
+        assert program == "expunge"
+        printed.append(run(tmp_path, [*start, *arguments]))
+    assert "yes: byte for byte" in printed[-1]
+
+    code = re.findall(r"```python\n(.*?)```", STARTED, re.DOTALL)[0]
+    assert run(tmp_path, [sys.executable, "-c", code]).startswith("[[0.")
