@@ -17,7 +17,7 @@ Report = Callable[[dict[str, Any]], None]
 
 def double(argument: dict[str, Any], report: Report) -> dict[str, Any]:
     report({"seen": argument["number"]})
-    print("models print things", file=sys.stdout)
+    sys.stdout.write("models print things\n")
     return {"number": 2 * argument["number"], "pid": os.getpid()}
 
 

@@ -55,7 +55,9 @@ def test_results_and_reports_come_with_their_index(executor: Executor) -> None:
     reports = []
     arguments = [{"number": n} for n in range(7)]
     found = dict(executor.run("calls:double", arguments, lambda *what: reports.append(what)))
-    assert {index: result["number"] for index, result in found.items()} == {n: 2 * n for n in range(7)}
+    assert {index: result["number"] for index, result in found.items()} == {
+        n: 2 * n for n in range(7)
+    }
     assert sorted((index, body["seen"]) for index, body in reports) == [(n, n) for n in range(7)]
 
 
@@ -109,17 +111,14 @@ def test_a_worker_that_dies_is_told_and_replaced() -> None:
 
 
 def test_what_runs_beside_a_failure_is_finished_and_given() -> None:
-    executor = Workers(2)
-    found = {}
+    executor, found = Workers(2), []
+    calls = executor.run("calls:die", [{"die": n == 1} for n in range(2)], lambda *_: None)
     try:
         with pytest.raises(WorkerFailed):
-            for index, result in executor.run(
-                "calls:die", [{"die": n == 1} for n in range(2)], lambda *_: None
-            ):
-                found[index] = result
+            found.extend(calls)
     finally:
         executor.close()
-    assert found == {0: {}}
+    assert found == [(0, {})]
 
 
 def test_an_abandoned_call_is_killed(tmp_path: Path) -> None:

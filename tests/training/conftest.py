@@ -92,5 +92,3 @@ def land(tmp_path: Path) -> Land:
 @pytest.fixture
 def tiered(tmp_path: Path) -> Land:
     return Land(tmp_path / "land", tiers=True)
-
-

@@ -33,7 +33,10 @@ def test_the_mean_and_the_vote_can_differ() -> None:
 
 def test_labels_are_classes_or_values() -> None:
     classes, number = Task((), (CLASSES,)), Task((), (NUMBER,))
-    assert ensemble.labels(classes, np.array([[0.1, 0.2, 0.7], [0.6, 0.2, 0.2]])).tolist() == ["c", "a"]
+    assert ensemble.labels(classes, np.array([[0.1, 0.2, 0.7], [0.6, 0.2, 0.2]])).tolist() == [
+        "c",
+        "a",
+    ]
     assert ensemble.labels(number, np.array([[1.5], [2.5]])).tolist() == [1.5, 2.5]
     two = Task((), (NUMBER, NUMBER))
     assert ensemble.labels(two, np.array([[1.5, 2.5]])).tolist() == [[1.5, 2.5]]

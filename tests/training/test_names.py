@@ -90,7 +90,10 @@ def test_names_without_a_sample_are_those_of_never_having_had_it(land) -> None:
 
 def test_names_are_these() -> None:
     """Who changes one of these changes what every stored checkpoint is called."""
-    assert h("schema", SCHEMA).hex() == "d482b4a18bcf9210b9c9721a67d8d392a3a968c663d54e62534a7838316646d5"
+    assert (
+        h("schema", SCHEMA).hex()
+        == "d482b4a18bcf9210b9c9721a67d8d392a3a968c663d54e62534a7838316646d5"
+    )
     assert [name.hex() for name in by_hand()] == [
         "16546b869667b73f8b38d0677523a82169618b3dfdd8d8ae630ec01aa9669b96",
         "7ea378dd49dec84c2476a1e1be2ae60bca4b921d58ce66c4a6b8414e645cbe00",

@@ -60,7 +60,9 @@ def test_forgetting_leaves_the_touched_shard_unfinished(home: Home, model: Model
     before = model.version
     receipt = home.forget(["s0"])
     after = model.version
-    changed = [b.shard for b, a in zip(before.constituents, after.constituents, strict=True) if a != b]
+    changed = [
+        b.shard for b, a in zip(before.constituents, after.constituents, strict=True) if a != b
+    ]
     assert (after.number, after.clean_to, after.whole) == (2, 1, False)
     assert unfinished(home) == changed
     assert len(changed) == 1
@@ -77,7 +79,9 @@ def test_an_appended_batch_leaves_every_shard_unfinished(home: Home, model: Mode
     home.recover()
     after = model.version
     assert (unfinished(home), after.batches) == ([], 2)
-    depths = [(b.depth, a.depth) for b, a in zip(before.constituents, after.constituents, strict=True)]
+    depths = [
+        (b.depth, a.depth) for b, a in zip(before.constituents, after.constituents, strict=True)
+    ]
     assert all(0 <= a - b <= 1 for b, a in depths)
     assert sum(a - b for b, a in depths) >= 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from expunge.testing.builder import FreshProcess
 from expunge.testing.exact import Data, Exactness, check_exact
+from expunge.testing.scene import Scene
 from expunge.testing.script import (
     Append,
     Correct,
@@ -12,7 +13,6 @@ from expunge.testing.script import (
     ForgetSome,
     Operation,
     Recover,
-    Scene,
 )
 from expunge.testing.state import NotExact
 

@@ -26,7 +26,8 @@ from expunge.home import Home
 from expunge.learners.protocol import Learner
 from expunge.testing import state
 from expunge.testing.builder import FreshProcess, Rebuild
-from expunge.testing.script import ForgetFromEach, Operation, Recover, Scene, Turns
+from expunge.testing.scene import Scene, Turns
+from expunge.testing.script import ForgetFromEach, Operation, Recover
 from expunge.training.recipe import Sharded
 
 _DATASET: Final = "dataset"
@@ -65,7 +66,7 @@ class Exactness:
         size: Of their bytes.
         shards: Constituents that are not empty.
         remaining: Rows that remained.
-        forgotten: Rows that were forgotten on the way.
+        forgotten: Rows that were forgotten or corrected on the way.
         changed: Names that forgetting took away.
         probed: Single samples whose removal was shown to change names.
     """
@@ -147,14 +148,14 @@ def check_exact(
         frames=len(checkpoints),
         size=sum(one.size for one in checkpoints),
         shards=sum(bool(chain.checkpoints) for chain in found),
-        remaining=home_rows(ground),
-        forgotten=scene.forgotten,
+        remaining=_remaining(ground),
+        forgotten=len(scene.left) + scene.corrected,
         changed=scene.changed,
         probed=probed,
     )
 
 
-def home_rows(ground: Ground) -> int:
+def _remaining(ground: Ground) -> int:
     """Rows that remain."""
     forgotten = sum(len(gone) for gone in ground.gone.values())
     return sum(batch.rows for batch in ground.batches.values()) - forgotten
