@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from expunge.data.layout import COMMITMENT_BYTES, KEY, RUN_BYTES, SALT_BYTES, SEGMENT_BYTES
 
 _SAMPLE_EVERY = 64
+_CHUNK_ROWS = 512
 
 
 class Spill:
@@ -64,10 +65,12 @@ class Spill:
         blocks.clear()
         keys = block.column(KEY).to_numpy()
         self._sampled.append(keys[::_SAMPLE_EVERY].copy())
-        block = block.take(pa.array(np.argsort(keys, kind="stable")))
-        del keys
+        order = np.argsort(keys, kind="stable")
+        keys[order[::_CHUNK_ROWS]].tofile(_firsts(path))
+        block = block.take(pa.array(order))
+        del keys, order
         with pa.ipc.new_file(str(path), block.schema) as writer:
-            writer.write_batch(block)
+            writer.write_table(pa.Table.from_batches([block]), max_chunksize=_CHUNK_ROWS)
         del block
         pa.default_memory_pool().release_unused()
 
@@ -105,20 +108,32 @@ class Spills:
         return self.of_tier[tier]
 
 
-def read_range(runs: Sequence[Path], low: int, high: int, columns: Sequence[str] = ()) -> pa.Table:
-    """Rows with low ≤ key < high of all runs; unsorted. All columns, unless some are named."""
-    parts = []
-    for path in runs:
-        # Opened and closed each time: pages of an open map count as this process's memory.
-        with pa.memory_map(str(path)) as source:
-            batch = pa.ipc.open_file(source).get_batch(0)
-            keys = batch.column(KEY).to_numpy()
+def read_range(runs: Sequence[Path], low: int, high: int) -> pa.Table:
+    """Rows with low ≤ key < high of all runs; unsorted."""
+    parts = [part for path in runs for part in _parts(path, low, high)]
+    return pa.Table.from_batches(parts) if parts else pa.table({})
+
+
+def _parts(path: Path, low: int, high: int) -> Iterator[pa.RecordBatch]:
+    # Read, not mapped: around each page that a map touches the kernel maps 15 more, and all of
+    # them, from all runs, would count as memory of this process.
+    firsts = np.fromfile(_firsts(path), np.uint64)
+    begin = max(int(np.searchsorted(firsts, np.uint64(low))) - 1, 0)
+    end = int(np.searchsorted(firsts, np.uint64(high - 1), "right"))
+    with pa.OSFile(str(path)) as source:
+        file = pa.ipc.open_file(source)
+        for number in range(begin, end):
+            chunk = file.get_batch(number)
+            keys = chunk.column(KEY).to_numpy()
             start = int(np.searchsorted(keys, np.uint64(low)))
             stop = int(np.searchsorted(keys, np.uint64(high - 1), "right"))
             if stop > start:
-                part = batch.slice(start, stop - start)
-                parts.append(part.select(list(columns)) if columns else part)
-    return pa.Table.from_batches(parts) if parts else pa.table({})
+                yield chunk.slice(start, stop - start)
+
+
+def _firsts(run: Path) -> Path:
+    """The file of the first key of each of a run's chunks."""
+    return run.with_suffix(".keys")
 
 
 def ring_order(table: pa.Table, id_column: str) -> pa.Array:
@@ -129,5 +144,7 @@ def ring_order(table: pa.Table, id_column: str) -> pa.Array:
 def scan(runs: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Some columns of each run."""
     for path in runs:
-        with pa.memory_map(str(path)) as source:
-            yield pa.ipc.open_file(source).get_batch(0).select(list(columns))
+        with pa.OSFile(str(path)) as source:
+            file = pa.ipc.open_file(source)
+            for number in range(file.num_record_batches):
+                yield file.get_batch(number).select(list(columns))
