@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from expunge import learners
 from expunge.core.errors import (
     DataCorrupt,
+    ExpungeError,
     InputError,
     NameTaken,
     UnknownName,
@@ -34,6 +36,7 @@ from expunge.requests import correct as corrections
 from expunge.requests import destroy, forget
 from expunge.requests import sql as request_sql
 from expunge.requests.forget import Accepted, Change, Wanted
+from expunge.requests.lost import lost
 from expunge.storage import facts
 from expunge.storage.database import Database, sqlite_url
 from expunge.storage.facts import Fact, Recorded
@@ -44,6 +47,8 @@ from expunge.training.recipe import Recipe, Sharded
 from expunge.training.site import Site
 from expunge.training.sql import Version
 from expunge.verify.replay import Replay, replay
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,11 @@ class Model:
         """What is served now; None before the first training has ended."""
         with self._site.database.reading() as transaction:
             return sql.current(transaction, self._row.id)
+
+    @property
+    def schema(self) -> Schema:
+        """The declared columns of its dataset."""
+        return self._schema
 
     @property
     def task(self) -> Task:
@@ -240,10 +250,34 @@ class Receipt:
         with self._home.site.database.reading() as transaction:
             return facts.read(transaction, self.request)
 
+    @property
+    def lost(self) -> dict[str, int]:
+        """By column, how many declared values lost their last holder by this request.
+
+        They keep their places: a class without members stays a class. Costs one look at
+        these columns of all rows.
+        """
+        site = self._home.site
+        with site.database.reading() as transaction:
+            dataset = site.dataset(transaction, self.accepted.dataset).id
+            return lost(site.ground(transaction, dataset), self.accepted.left)
+
     def wait(self) -> Receipt:
-        """Return when every model is whole again, and rows and checkpoints are destroyed."""
-        self._home.recover()
-        return self
+        """Return when every model is whole again, and rows and checkpoints are destroyed.
+
+        Raises:
+            ExpungeError: A model of the dataset could not be rebuilt.
+        """
+        while True:
+            try:
+                self._home.recover()
+            except ExpungeError:
+                # It may be a model that has nothing to do with this request.
+                if self.state is not request_sql.State.DONE:
+                    raise
+            # A request that came in before the destruction has put it off: once more.
+            if self.state is request_sql.State.DONE:
+                return self
 
 
 class Home:
@@ -324,12 +358,7 @@ class Home:
             schema=schema,
             slices=slices,
         )
-        stock = self.site.stock
-        with (
-            appending.staging(stock, name, source, options, readmit=readmit) as staged,
-            self.site.database.transaction() as transaction,
-        ):
-            appending.register(stock, transaction, staged)
+        self._append(name, source, options, readmit)
         return self.dataset(name)
 
     def dataset(self, name: str) -> People:
@@ -415,7 +444,13 @@ class Home:
         return Receipt(accepted, self)
 
     def recover(self) -> None:
-        """Make every model whole, then destroy what was forgotten. Resumes after a crash."""
+        """Make every model whole, then destroy what was forgotten. Resumes after a crash.
+
+        Raises:
+            ExpungeError: A model could not be rebuilt; the others were, and what none of them
+                waits for is destroyed.
+        """
+        failures: list[ExpungeError] = []
         with self._recovering:
             with self.site.database.reading() as transaction:
                 behind = [
@@ -425,9 +460,14 @@ class Home:
                 ]
                 datasets = data_sql.holding(transaction)
             for model in behind:
-                METHODS["rebuild"]().run(self.site, model, self._executor, self._progress)
+                try:
+                    METHODS["rebuild"]().run(self.site, model, self._executor, self._progress)
+                except ExpungeError as error:
+                    failures.append(error)
             for dataset in datasets:
                 destroy.destroy(self.site, dataset)
+        if failures:
+            raise failures[0]
 
     def verify(self, name: str) -> Replay:
         """Build a model again from the remaining samples alone, and compare all bytes."""
@@ -472,6 +512,19 @@ class Home:
             raise NameTaken("model", name, "It has another recipe. Choose another name.")
         return row
 
+    def _append(self, name: str, source: Source, options: Ingest, readmit: bool) -> None:
+        stock, shown = self.site.stock, self._progress.reading(f"reading into {name}")
+        try:
+            with (
+                appending.staging(
+                    stock, name, source, options, readmit=readmit, progress=shown.rows
+                ) as staged,
+                self.site.database.transaction() as transaction,
+            ):
+                appending.register(stock, transaction, staged)
+        finally:
+            shown.end()
+
     def _only_dataset(self, name: str | None) -> str:
         if name is not None:
             return name
@@ -511,7 +564,11 @@ class _Background:
             self._event.clear()
             if self._stopping:
                 return
-            self._work()
+            try:
+                self._work()
+            except Exception:
+                # Whoever waits for a receipt is told; here, the next request tries again.
+                _LOG.exception("Rebuilding in the background failed; the next request resumes it.")
 
 
 def open(  # noqa: A001 - read as `expunge.open`

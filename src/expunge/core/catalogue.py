@@ -32,6 +32,9 @@ class Catalogue(Mapping[str, T], Generic[T]):
                 return name
         raise UnknownName(self._kind, getattr(thing, "__qualname__", repr(thing)), self._entries)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 

@@ -29,7 +29,7 @@ from expunge.data.uniqueness import Known
 from expunge.storage import disk, facts
 from expunge.storage.database import Database
 from expunge.storage.facts import Fact
-from expunge.storage.locks import alone
+from expunge.storage.locks import alone, alone_if_free
 
 _HEAVY_ROWS = 10
 
@@ -104,12 +104,24 @@ def staging(  # noqa: PLR0913 - one call, made in four places
         try:
             fitted = _fit(options, ground.dataset.schema if ground else None)
             staged = ingest.stage(source, folder, arrival, fitted, progress)
-            _warn(staged, options)
+            if not replacing:  # corrections are small, and of few people
+                _warn(staged, options)
             yield Staging(name, ground, ring, place, folder, staged)
         finally:
             disk.remove(folder)
             if ground is None and not any(place.iterdir()):
                 place.rmdir()
+
+
+def tidy(stock: Stock) -> None:
+    """Remove what appends left behind that were killed: rows that no database names.
+
+    An append that goes on has done so when it began.
+    """
+    with alone_if_free(stock.folder / "append.lock") as free:
+        if free:
+            with stock.database.reading() as transaction:
+                _remove_orphans(stock, transaction)
 
 
 def register(stock: Stock, transaction: sa.Connection, staged: Staging) -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from importlib import import_module
+from pathlib import Path
 from threading import Thread
 from time import sleep
 from typing import IO, Any
@@ -47,14 +48,16 @@ def _serve(message: dict[str, Any], answers: IO[str], parent: int) -> None:
 
 
 def _describe(error: Exception) -> dict[str, Any]:
-    ours = isinstance(error, ExpungeError)
-    if not ours:
+    """An error as JSON. What others' errors say may quote a cell: only kind and place are told."""
+    if isinstance(error, ExpungeError):
+        attributes = json.loads(json.dumps(vars(error), default=str))
+        return {"type": type(error).__name__, "message": str(error), "attributes": attributes}
+    if os.environ.get("EXPUNGE_TRACEBACK"):
         traceback.print_exc()
-    return {
-        "type": type(error).__name__,
-        "message": str(error) if ours else f"{type(error).__name__}: {error}",
-        "attributes": json.loads(json.dumps(vars(error), default=str)) if ours else {},
-    }
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}:{last.lineno}"
+    advice = "set EXPUNGE_TRACEBACK=1 to see all of it"
+    return {"type": "", "message": f"{type(error).__name__} in {place}; {advice}"}
 
 
 def _answer(answers: IO[str], kind: str, body: dict[str, Any]) -> None:

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
+import sqlalchemy as sa
 
+from expunge.data import appending
 from expunge.data import sql as data_sql
 from expunge.data.datasets import Ground
 from expunge.data.erase import erase
@@ -20,6 +22,7 @@ from expunge.requests import sql
 from expunge.storage import facts
 from expunge.storage.facts import Fact
 from expunge.storage.locks import alone
+from expunge.training import sql as training_sql
 from expunge.training import versions
 from expunge.training.site import Site
 from expunge.training.sql import Model
@@ -31,14 +34,22 @@ def destroy(site: Site, dataset: int) -> int:
         held = data_sql.held(transaction, dataset)
         ground = site.ground(transaction, dataset)
         models = site.models_of(transaction, dataset)
-        whole = not any(versions.is_behind(site, transaction, model) for model in models)
+        whole = not any(_waits(site, transaction, model) for model in models)
     if not held or not whole:
         return 0
+    appending.tidy(site.stock)
     _erase_rows(ground, held)
     frames = {model.folder.name: _sweep(site, model, ground, held) for model in models}
     _note(site, dataset, held, frames)
     site.database.scrub()
     return len(held)
+
+
+def _waits(site: Site, transaction: sa.Connection, model: Model) -> bool:
+    # A model without a version has nothing that a rebuild could keep. Its first training may
+    # go on: it finds the rows' commitments gone, or ends before its packs are swept.
+    is_served = training_sql.current_number(transaction, model.id) > 0
+    return is_served and versions.is_behind(site, transaction, model)
 
 
 def _erase_rows(ground: Ground, held: Sequence[Tombstone]) -> None:

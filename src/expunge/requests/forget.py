@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from expunge.data.datasets import Ground, Key
 from expunge.data.ring import Ring
 from expunge.data.sql import Place
 from expunge.requests import sql
+from expunge.requests.lost import leaving
 from expunge.storage import facts
 from expunge.storage.facts import Fact
 from expunge.training import sql as training_sql
@@ -72,6 +73,8 @@ class Accepted:
         already: How many of the rows that it names were forgotten before.
         seconds: Time to forget: from the call until no response can come from a model that
             saw the samples.
+        left: Codes of the declared values that the rows held, by categorical column. Content:
+            it is kept in memory alone.
     """
 
     request: str
@@ -80,6 +83,7 @@ class Accepted:
     already: int
     changes: tuple[Change, ...]
     seconds: float
+    left: Mapping[str, frozenset[int]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +113,9 @@ def accept(site: Site, dataset: str, wanted: Wanted) -> Accepted:
         ground = site.locked_ground(transaction, row.id)
         found = find(ground, wanted)
         changes = enter(site, transaction, ground, found, request, "forget")
-    return Accepted(
-        request, dataset, len(found.places), found.already, changes, time.perf_counter() - started
-    )
+        left = leaving(ground, found.places)
+    seconds = time.perf_counter() - started
+    return Accepted(request, dataset, len(found.places), found.already, changes, seconds, left)
 
 
 def enter(

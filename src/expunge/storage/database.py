@@ -21,6 +21,8 @@ from expunge.core.errors import FormatUnsupported
 METADATA: Final = sa.MetaData()
 FORMAT: Final = 1
 
+_CREATING: Final = 0x4558_5055_4E47_4501  # names the lock under which tables are created
+
 _FORMAT_TABLE: Final = sa.Table(
     "format", METADATA, sa.Column("number", sa.Integer, primary_key=True)
 )
@@ -61,6 +63,8 @@ class Database:
     def create(self) -> None:
         """Create the tables that are missing; refuse a newer format."""
         with self.transaction() as transaction:
+            if not self.is_sqlite:  # two that create the same table at once fail on PostgreSQL
+                transaction.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATING)))
             METADATA.create_all(transaction)
             found = transaction.execute(sa.select(_FORMAT_TABLE.c.number)).scalar()
             if found is None:

@@ -85,16 +85,18 @@ def replay(site: Site, model: Model, executor: Executor, progress: Progress) -> 
 
 
 def _run(units: Sequence[Unit], executor: Executor, progress: Progress, name: str) -> None:
-    progress.begin(f"replaying {name}", [Work(u.plan.shard, len(u.plan.slices)) for u in units])
+    track = progress.begin(
+        f"replaying {name}", [Work(u.plan.shard, len(u.plan.slices)) for u in units]
+    )
     try:
         for _ in executor.run(
             "expunge.training.unit:run",
             [unit.to_json() for unit in units],
-            lambda index, body: progress.advance(index, body["slices"], body["samples"]),
+            lambda index, body: track.advance(index, body["slices"], body["samples"]),
         ):
             pass
     finally:
-        progress.end()
+        track.end()
 
 
 def _frames_alike(model: Model, again: Model, served: Constituent, fresh: Constituent) -> int:

@@ -66,6 +66,7 @@ class Rebuild:
             while units := self.plan(site, model):
                 results = _execute(units, executor, progress, f"building {model.name}")
                 if self._publish(site, model, units, results).whole:
+                    _sweep_other_runtimes(site, model, units)
                     return True
         return bool(units)
 
@@ -82,16 +83,23 @@ class Rebuild:
             return versions.publish(transaction, model, ground, shards)
 
 
+def _sweep_other_runtimes(site: Site, model: Model, units: Sequence[Unit]) -> None:
+    """A build that was begun in another runtime is of no use when this one is whole."""
+    for unit in units:
+        if versions.has_leftovers(model, unit.plan.shard):
+            versions.sweep(site, model, unit.plan.shard)
+
+
 def _execute(
     units: Sequence[Unit], executor: Executor, progress: Progress, what: str
 ) -> dict[int, dict[str, Any]]:
     """Run units; results by index, without those whose plan went stale meanwhile."""
+    track = progress.begin(what, [Work(unit.plan.shard, len(unit.plan.slices)) for unit in units])
 
     def report(index: int, body: dict[str, Any]) -> None:
-        progress.advance(index, body["slices"], body["samples"])
+        track.advance(index, body["slices"], body["samples"])
 
     results: dict[int, dict[str, Any]] = {}
-    progress.begin(what, [Work(unit.plan.shard, len(unit.plan.slices)) for unit in units])
     try:
         for index, result in executor.run(_RUN, [unit.to_json() for unit in units], report):
             results[index] = result  # noqa: PERF403 - what came before an error is kept
@@ -99,5 +107,5 @@ def _execute(
         # A row was erased under us; what was built is published, and the rest planned anew.
         pass
     finally:
-        progress.end()
+        track.end()
     return results
