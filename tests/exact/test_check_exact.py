@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
+import broken_learners
 import numpy as np
 import pytest
+from broken_learners import BROKEN, Sound
 
 import expunge
 from expunge.testing import (
@@ -20,11 +19,6 @@ from expunge.testing import (
     Recover,
     check_exact,
 )
-
-sys.path.insert(0, str(Path(__file__).parent / "importable"))
-
-import broken_learners
-from broken_learners import BROKEN, Sound
 
 
 def rows(count: int, first: int = 0) -> dict[str, np.ndarray]:

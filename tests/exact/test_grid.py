@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import pytest
+from cases import EXAMPLES, Case, cases
 from hypothesis import Phase, given, settings
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
@@ -23,10 +22,6 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 import expunge
 from expunge.learners.protocol import Learner
 from expunge.testing import FreshProcess, check_exact
-
-sys.path.insert(0, str(Path(__file__).parent / "importable"))
-
-from cases import EXAMPLES, Case, cases
 
 
 def torch_mlp_adam() -> Learner:
