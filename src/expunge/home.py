@@ -566,8 +566,7 @@ class _Background:
                 return
             try:
                 self._work()
-            except Exception:
-                # Whoever waits for a receipt is told; here, the next request tries again.
+            except Exception:  # noqa: BLE001 - whoever waits for a receipt is told
                 _LOG.exception("Rebuilding in the background failed; the next request resumes it.")
 
 

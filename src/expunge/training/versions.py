@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from expunge.data import sql as data_sql
 from expunge.data.datasets import Ground
 from expunge.data.sql import Place
 from expunge.storage import facts, packs
@@ -26,7 +27,11 @@ from expunge.training.sql import Constituent, Model, Version
 
 
 def publish(
-    transaction: sa.Connection, model: Model, ground: Ground, shards: Collection[int]
+    transaction: sa.Connection,
+    model: Model,
+    ground: Ground,
+    shards: Collection[int],
+    built: Collection[str] = (),
 ) -> Version:
     """Make the best clean version of ``model`` the one that is served.
 
@@ -34,13 +39,14 @@ def publish(
     come between.
 
     Of the constituents, those of ``shards`` may have changed; the others are taken from the
-    version before, if there is one.
+    version before, if there is one. Packs that were just ``built`` are preferred to those of
+    other runtimes that are as good.
     """
     before = sql.current(transaction, model.id)
     shards = shards if before else all_shards(model)
     constituents = list(before.constituents) if before else [_nothing(s) for s in shards]
     for shard in shards:
-        constituents[shard] = best(model, plans.make(model.recipe, ground, shard))
+        constituents[shard] = best(model, plans.make(model.recipe, ground, shard), built)
     # A version is planned with a batch once every shard is.
     all_planned = before is None or set(shards) >= set(all_shards(model))
     batches = len(ground.batches) if all_planned or before is None else before.batches
@@ -136,11 +142,15 @@ def is_behind(site: Site, transaction: sa.Connection, model: Model) -> bool:
     return version.batches != len(site.ground(transaction, model.dataset).batches)
 
 
-def best(model: Model, plan: Plan) -> Constituent:
-    """The longest checkpoint of ``plan`` that rests in a pack, its bytes verified."""
+def best(model: Model, plan: Plan, built: Collection[str] = ()) -> Constituent:
+    """The longest checkpoint of ``plan`` that rests in a pack, its bytes verified.
+
+    Of several that are as long, the first of a pack in ``built``.
+    """
     depth_of = {name: depth for depth, name in enumerate(plan.names, 1)}
     found = Constituent(plan.shard, None, None, 0, whole=not plan.slices)
-    for path in pack_paths(model, plan.shard):
+    paths = sorted(pack_paths(model, plan.shard), key=lambda path: path.name not in built)
+    for path in paths:
         with packs.reading(path) as pack:
             frames = pack.frames() if pack else []
             for frame in reversed(frames):
@@ -159,23 +169,39 @@ def pack_paths(model: Model, shard: int) -> Iterator[Path]:
 def sweep(site: Site, model: Model, shard: int) -> int:
     """Destroy every frame of a whole constituent that its plan does not name.
 
-    Waits for a unit that is still writing. Packs of other runtimes than the published one
-    are emptied. The caller holds the model's build lock. Returns how many frames went.
+    Waits for a unit that is still writing. Packs of other runtimes than the served one are
+    emptied. The caller holds the model's build lock. Returns how many frames went.
     """
-    destroyed = 0
-    for path in list(pack_paths(model, shard)):
-        with packs.writing(path) as pack:
-            # Read only now: while we waited for the lock, the plan may have grown.
-            with site.database.reading() as transaction:
-                plan = plans.make(model.recipe, site.ground(transaction, model.dataset), shard)
-            keep = best(model, plan)
-            found = pack.frames()
-            names = set(plan.names) if path.name == keep.pack else set()
-            clean = [frame for frame in found if frame.name in names]
-            if pack.cut(clean):  # names are chained, so the clean ones are the first ones
-                pack.sync()
-            destroyed += len(found) - len(clean)
-    return destroyed
+    paths = list(pack_paths(model, shard))
+    return sum(_sweep_pack(site, model, shard, path, alone=len(paths) == 1) for path in paths)
+
+
+def has_leftovers(model: Model, shard: int) -> bool:
+    """Whether a constituent has packs of several runtimes, one of which cannot be served."""
+    return sum(path.stat().st_size > 0 for path in pack_paths(model, shard)) > 1
+
+
+def _sweep_pack(site: Site, model: Model, shard: int, path: Path, *, alone: bool) -> int:
+    # With several packs, a request must not move on to one while we empty it.
+    opened = site.database.reading() if alone else site.database.transaction()
+    # The plan is read only now: while we waited for the pack's lock, it may have grown.
+    with packs.writing(path) as pack, opened as transaction:
+        if not alone:
+            data_sql.lock(transaction, model.dataset)
+        plan = plans.make(model.recipe, site.ground(transaction, model.dataset), shard)
+        found = pack.frames()
+        keeps = alone or path.name == _served_pack(transaction, model, plan)
+        names = set(plan.names) if keeps else set()
+        clean = [frame for frame in found if frame.name in names]
+        if pack.cut(clean):  # names are chained, so the clean ones are the first ones
+            pack.sync()
+    return len(found) - len(clean)
+
+
+def _served_pack(transaction: sa.Connection, model: Model, plan: Plan) -> str | None:
+    version = sql.current(transaction, model.id)
+    served = version.constituents[plan.shard].pack if version else None
+    return served or best(model, plan).pack
 
 
 def _published(model: Model, before: Version | None, version: Version) -> dict[str, Any]:

@@ -80,7 +80,8 @@ class Rebuild:
                 body = {"model": model.folder.name, "shard": shard, **result}
                 facts.record(transaction, Fact("unit.rebuilt", body))
             shards = [unit.plan.shard for unit in units]
-            return versions.publish(transaction, model, ground, shards)
+            built = [result["pack"] for result in results.values()]
+            return versions.publish(transaction, model, ground, shards, built)
 
 
 def _sweep_other_runtimes(site: Site, model: Model, units: Sequence[Unit]) -> None:
