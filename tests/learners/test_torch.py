@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -313,6 +314,16 @@ def test_taking_a_sample_out_moves_no_other(n, epochs, seed, gone):
         assert [i for i in before if i != gone % n] == left[after].tolist()
     visits = sum(len(order) for order in orders(tokens, seed, epochs))
     assert abs(visits - epochs * n) <= 0.5
+
+
+@given(n=st.integers(1, 30), part=st.floats(0.01, 0.99), seed=st.integers(0, 99))
+def test_a_part_of_an_epoch_is_the_leading_part_of_its_order(n, part, seed):
+    tokens = np.random.default_rng(seed).permutation(1000)[:n].astype(np.uint64)
+    whole = [order.tolist() for order in orders(tokens, seed, 2)]
+    first, *second = [order.tolist() for order in orders(tokens, seed, 1 + part)]
+    count = math.floor(part * n + 0.5)
+    assert first == whole[0]
+    assert second == ([whole[1][:count]] if count else [])
 
 
 @given(count=st.integers(0, 300), batch=st.integers(1, 20))

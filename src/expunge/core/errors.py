@@ -218,9 +218,7 @@ class FormatUnsupported(ExpungeError):
     code = "format-unsupported"
 
     def __init__(self, what: str, found: object, known: object) -> None:
-        super().__init__(
-            f"{what} has format {found}; this version reads {known}. Upgrade Expunge."
-        )
+        super().__init__(f"{what} has format {found}; this version reads {known}. Upgrade Expunge.")
 
 
 class WorkerFailed(ExpungeError):
