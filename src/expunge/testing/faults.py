@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -99,7 +100,7 @@ def in_child(work: Callable[[], bytes]) -> bytes:
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
-    child = os.fork()
+    child = _fork()
     if not child:
         _be_child(work, writer)
     os.close(writer)
@@ -111,6 +112,13 @@ def in_child(work: Callable[[], bytes]) -> bytes:
     if os.WEXITSTATUS(status):
         raise ScenarioFailed
     return told
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():
+        # Newer Pythons warn of threads; what they may hold, a child here does not ask for.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 class _Killed(ScenarioFailed):
