@@ -55,6 +55,9 @@ class Database:
             self.url = self.url.set(drivername="postgresql+psycopg")
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._engine = sa.create_engine(self.url, pool_pre_ping=not self.is_sqlite)
+        if not self.is_sqlite:
+            # The dataset's lock relies on it: after waiting, one must read what is there then.
+            self._engine = self._engine.execution_options(isolation_level="READ COMMITTED")
         if self.is_sqlite:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
