@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from expunge.core.errors import PlanStale
+from expunge.core.errors import PlanStale, WorkerFailed
 from expunge.core.types import Guarantee
 from expunge.execution.local import Executor
 from expunge.execution.progress import Progress, Work
@@ -60,15 +60,21 @@ class Rebuild:
 
         Requests that come in meanwhile are built too, before this returns. May be killed at
         any line; running it again goes on. Other processes that build this model wait.
+
+        Raises:
+            WorkerFailed: A unit ended without the checkpoints that its plan names.
         """
-        units: Sequence[Unit] = ()
+        before: Sequence[Unit] = ()
         with alone(model.folder / "build.lock"):
             while units := self.plan(site, model):
+                if [u.plan.names for u in units] == [u.plan.names for u in before]:
+                    raise WorkerFailed("a unit ended without the checkpoints of its plan")
                 results = _execute(units, executor, progress, f"building {model.name}")
                 if self._publish(site, model, units, results).whole:
                     _sweep_other_runtimes(site, model, units)
                     return True
-        return bool(units)
+                before = units if len(results) == len(units) else ()
+        return bool(before)
 
     def _publish(
         self, site: Site, model: Model, units: Sequence[Unit], results: Mapping[int, dict[str, Any]]
