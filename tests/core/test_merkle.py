@@ -69,7 +69,8 @@ def test_root_equals_the_definition_at_the_edges(n: int) -> None:
 
 def test_a_leaf_is_never_taken_for_a_node() -> None:
     left, right = leaf_hash(b"a"), leaf_hash(b"b")
-    assert leaf_hash(left + right) != node_hash(left, right)
+    for entry in (left + right, b"\x00" + left + right, b"\x01" + left + right):
+        assert leaf_hash(entry) != node_hash(left, right)
 
 
 def test_roots_notice_order_repetition_and_absence() -> None:

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from expunge.data import appending
+from expunge.execution.local import Inline
 from expunge.requests import destroy
-from expunge.testing.fakes import people
+from expunge.storage import packs
+from expunge.testing.fakes import Tiny, people
 from expunge.training import plan as plans
 from expunge.training import versions
+from expunge.training.recipe import Sharded
 
 
 def test_who_has_predicted_before_is_served_the_new_version(world, rows, opened):
@@ -74,8 +77,10 @@ def test_a_correction_is_one_change_whatever_fails(world, rows, monkeypatch, whe
 
 
 def test_a_row_that_came_back_is_learnt_again(world, rows):
-    world.home.forget(["s8"]).wait()
-    back = {name: cells[8:9] for name, cells in rows.items()}
+    first = world.ids()[0]  # whatever batch it comes back in has a row at that place
+    number = int(first[1:])
+    world.home.forget([first]).wait()
+    back = {name: cells[number : number + 1] for name, cells in rows.items()}
     more = people(20, first=100)
     both = {name: np.concatenate([back[name], more[name]]) for name in rows}
     world.home.ingest("people", both, readmit=True)
@@ -84,5 +89,28 @@ def test_a_row_that_came_back_is_learnt_again(world, rows):
     found = [plans.make(world.model._row.recipe, ground, shard).samples for shard in range(3)]
     assert sum(found) == 59 + 21
     assert sum(c.frame.samples for c in world.model.version.constituents) == 59 + 21
-    world.home.forget(["s8"])
+    world.home.forget([first])
     assert world.home.dataset("people").rows == 59 + 20
+
+
+class Ending(Inline):
+    """Ends after the first piece of a training."""
+
+    def run(self, function, arguments, report):
+        for done in super().run(function, arguments, report):
+            yield done
+            raise InterruptedError
+
+
+def test_what_an_unfinished_training_left_is_destroyed(tmp_path, opened, rows):
+    home = opened(tmp_path / "home", executor=Ending())
+    home.ingest("people", rows, id="id", subject="who")
+    with pytest.raises(InterruptedError):
+        home.train("m", home.dataset("people").view("y"), Sharded(Tiny(), shards=1, slices=1))
+    model = home.model("m")._row
+    (path,) = model.folder.glob("*.pack")
+    assert path.stat().st_size > 0
+    home.forget(["s1"])
+    assert destroy.destroy(home.site, model.dataset) == 1
+    with packs.reading(path) as pack:
+        assert pack.frames() == []
