@@ -93,6 +93,22 @@ def test_a_row_that_came_back_is_learnt_again(world, rows):
     assert world.home.dataset("people").rows == 59 + 20
 
 
+def test_a_request_that_was_rolled_back_is_not_mistaken_for_another(world, monkeypatch, opened):
+    """Another process's tombstone has the number that the one rolled back here would have had."""
+    other, real = opened(world.home.site.root), versions.withdraw
+
+    def fail(*arguments):
+        real(*arguments)
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
+        patch.setattr(versions, "withdraw", fail)
+        world.home.forget(["s1"])
+    other.forget(["s30"])
+    (gone,) = world.ground().gone.values()
+    assert [world.ids()[ordinal] for ordinal in gone] == ["s30"]
+
+
 class Ending(Inline):
     """Ends after the first piece of a training."""
 
