@@ -101,9 +101,10 @@ def test_a_request_that_was_rolled_back_is_not_mistaken_for_another(world, monke
         real(*arguments)
         raise OSError("disk full")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
-        patch.setattr(versions, "withdraw", fail)
+    monkeypatch.setattr(versions, "withdraw", fail)
+    with pytest.raises(OSError, match="disk full"):
         world.home.forget(["s1"])
+    monkeypatch.undo()
     other.forget(["s30"])
     (gone,) = world.ground().gone.values()
     assert [world.ids()[ordinal] for ordinal in gone] == ["s30"]
