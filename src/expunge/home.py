@@ -20,6 +20,7 @@ from expunge.core.errors import (
     InputError,
     NameTaken,
     UnknownName,
+    WorkerFailed,
 )
 from expunge.core.types import Filter, Role, Schema, Task, View
 from expunge.data import appending, table
@@ -305,10 +306,16 @@ class Home:
         self.close()
 
     def close(self) -> None:
-        """Let what is being rebuilt stop after its current piece, and free all processes."""
+        """Free all processes, and end what is being rebuilt; opening the home again resumes it.
+
+        Worker processes are killed, which loses nothing but their current slice. An executor
+        without processes (:class:`Inline`) cannot be: then this waits until the rebuild ends.
+        """
         if self._background:
             self._background.stop()
         self._executor.close()
+        if self._background:
+            self._background.join()
         self.site.database.close()
 
     def ingest(  # noqa: PLR0913 - each says what a column is
@@ -542,19 +549,26 @@ class _Background:
     """Runs ``work`` in a thread whenever it is woken; started at the first time."""
 
     def __init__(self, work: Any) -> None:  # noqa: ANN401 - a callable without arguments
-        self._work, self._event = work, Event()
-        self._stopping = False
+        self._work, self._lock = work, Lock()
+        self._event, self._stopping = Event(), Event()
         self._thread: Thread | None = None
 
     def wake(self) -> None:
-        self._event.set()
-        if self._thread is None:
-            self._thread = Thread(target=self._run, name="expunge-recover", daemon=True)
-            self._thread.start()
+        with self._lock:
+            if self._stopping.is_set():
+                return
+            self._event.set()
+            if self._thread is None:
+                self._thread = Thread(target=self._run, name="expunge-recover", daemon=True)
+                self._thread.start()
 
     def stop(self) -> None:
-        self._stopping = True
-        self._event.set()
+        """Begin nothing more; whoever stops it also ends what goes on, and joins."""
+        with self._lock:
+            self._stopping.set()
+            self._event.set()
+
+    def join(self) -> None:
         if self._thread is not None:
             self._thread.join()
 
@@ -562,12 +576,18 @@ class _Background:
         while True:
             self._event.wait()
             self._event.clear()
-            if self._stopping:
+            if self._stopping.is_set():
                 return
             try:
                 self._work()
-            except Exception:  # noqa: BLE001 - whoever waits for a receipt is told
-                _LOG.exception("Rebuilding in the background failed; the next request resumes it.")
+            except Exception as error:  # noqa: BLE001 - whoever waits for a receipt is told
+                if self._stopping.is_set() and isinstance(error, WorkerFailed):
+                    return  # closing killed the workers
+                # No traceback: what others' errors say may quote a cell or an id.
+                told = str(error) if isinstance(error, ExpungeError) else type(error).__name__
+                _LOG.error(
+                    "Rebuilding in the background failed; the next request resumes it. %s", told
+                )
 
 
 def open(  # noqa: A001 - read as `expunge.open`
@@ -585,8 +605,8 @@ def open(  # noqa: A001 - read as `expunge.open`
         files: Folder of data and models; needed with a URL.
         executor: Where training runs; by default one worker process per core.
         progress: By default a live display on a terminal, and lines elsewhere.
-        background: Rebuild in a background thread after each request. Without it,
-            ``receipt.wait()`` and ``home.recover()`` rebuild.
+        background: Rebuild in a background thread after each request, and now what an
+            earlier process left. Without it, ``receipt.wait()`` and ``home.recover()`` rebuild.
 
     Raises:
         FormatUnsupported: The home was made by a newer version.
@@ -598,7 +618,24 @@ def open(  # noqa: A001 - read as `expunge.open`
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database(str(place) if is_url else sqlite_url(folder / "expunge.sqlite"))
     database.create()
-    return Home(database, folder, executor=executor, progress=progress, background=background)
+    home = Home(database, folder, executor=executor, progress=progress, background=background)
+    for inside in (home.site.data, home.site.models):
+        inside.mkdir(mode=0o700, exist_ok=True)  # the folder around may have been there, open
+    if background and _is_unfinished(home.site):
+        home._wake()
+    return home
+
+
+def _is_unfinished(site: Site) -> bool:
+    """Whether rows wait for their destruction, or a model for its rebuild."""
+    try:
+        with site.database.reading() as transaction:
+            known = site.all_models(transaction)
+            return bool(data_sql.holding(transaction)) or any(
+                versions.is_behind(site, transaction, model) for model in known
+            )
+    except (ExpungeError, OSError):
+        return True  # damaged: recovering tells what it is
 
 
 def _ids(given: Iterable[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -133,6 +134,33 @@ def test_an_abandoned_call_is_killed(tmp_path: Path) -> None:
     finally:
         executor.close()
     assert not is_alive(int((tmp_path / "pid").read_text()))
+
+
+def test_closing_kills_what_runs_in_another_thread(tmp_path: Path) -> None:
+    executor, path = Workers(1), tmp_path / "pid"
+    told: list[WorkerFailed] = []
+
+    def ask() -> None:
+        with pytest.raises(WorkerFailed) as caught:
+            list(executor.run("calls:tick", [{"path": str(path)}] * 2, lambda *_: None))
+        told.append(caught.value)
+
+    asking = Thread(target=ask)
+    asking.start()
+    wait_for(lambda: path.exists() and path.read_text())
+    executor.close()
+    assert not is_alive(int(path.read_text()))
+    asking.join(10)
+    assert len(told) == 1
+
+
+def test_what_was_closed_starts_no_process() -> None:
+    executor = Workers(1)
+    executor.close()
+    with pytest.raises(WorkerFailed, match="closed"):
+        list(executor.run("calls:double", [{"number": 1}], lambda *_: None))
+    with pytest.raises(WorkerFailed, match="closed"):
+        executor.start()
 
 
 ASKS = """

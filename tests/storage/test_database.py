@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 import sqlalchemy as sa
 
@@ -50,6 +52,43 @@ def test_an_error_rolls_back(database):
     with pytest.raises(OSError, match="full"):
         half()
     assert kinds(database) == []
+
+
+def test_an_error_does_not_show_what_was_written(database):
+    def fail():
+        with database.transaction() as transaction:
+            rows = METADATA.tables["fact"].insert()
+            transaction.execute(rows.values(number=1, at="", kind="", body="ada@example.org"))
+            transaction.execute(rows.values(number=1, at="", kind="", body="ada@example.org"))
+
+    with pytest.raises(sa.exc.IntegrityError) as caught:
+        fail()
+    assert "ada@example.org" not in str(caught.value)
+
+
+def test_a_sqlite_file_is_ours_alone(tmp_path):
+    before = os.umask(0o022)
+    try:
+        database = Database(sqlite_url(tmp_path / "base"))
+        database.create()
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("base", "base-wal", "base-shm"), 0o600)
+    database.close()
+
+
+def test_a_file_that_is_there_keeps_its_locks(tmp_path, monkeypatch):
+    first = Database(sqlite_url(tmp_path / "base"))
+    first.create()
+    closed = []
+    with monkeypatch.context() as patch:  # closing a descriptor lets go of SQLite's locks
+        patch.setattr(os, "close", closed.append)
+        second = Database(sqlite_url(tmp_path / "base"))
+    assert closed == []
+    second.create()
+    second.close()
+    first.close()
 
 
 def test_a_reader_does_not_see_what_is_not_committed(database):

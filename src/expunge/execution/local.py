@@ -47,12 +47,19 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of all processes."""
+        """Let go of all processes, for good; what still runs in them is killed.
+
+        A ``run`` that goes on in another thread then ends with :class:`WorkerFailed`.
+        """
         ...
 
 
 class Inline:
-    """Runs one call after the other in this process."""
+    """Runs one call after the other in this process.
+
+    A thread cannot be killed: closing it ends nothing, and who waits for a call waits for all
+    of it.
+    """
 
     def run(
         self, function: str, arguments: Sequence[dict[str, Json]], report: Report
@@ -89,6 +96,8 @@ class Workers:
     environment: dict[str, str] = field(default_factory=dict)
     preload: tuple[str, ...] = ()
     _idle: list[_Worker] = field(default_factory=list)
+    _busy: set[_Worker] = field(default_factory=set)
+    _closed: bool = False
     _lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
@@ -98,7 +107,7 @@ class Workers:
         """Start all processes now, and wait until they are warm."""
         with self._lock:
             missing = self.count - len(self._idle)
-            self._idle.extend(_Worker(self.environment, self.preload) for _ in range(missing))
+            self._idle.extend(self._started() for _ in range(missing))
         for worker in self._idle:
             worker.wait_ready()
 
@@ -128,28 +137,42 @@ class Workers:
                     failures.append(_error(event.body))
         finally:
             # An abandoned call (Ctrl-C, an error in the caller) must not go on writing.
-            _kill(running.values())
+            self._abandon(running.values())
         if failures:
             raise failures[0]
 
     def close(self) -> None:
         """As :meth:`Executor.close`."""
         with self._lock:
+            self._closed = True
+            for worker in self._busy:
+                worker.end()  # who runs it hears of it, and lets go
             while self._idle:
                 self._idle.pop().stop()
 
     def _take(self) -> _Worker:
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
+            worker = self._idle.pop() if self._idle else self._started()
+            self._busy.add(worker)
+        return worker
+
+    def _started(self) -> _Worker:
+        if self._closed:
+            raise WorkerFailed("the executor was closed")
         return _Worker(self.environment, self.preload)
 
     def _give_back(self, worker: _Worker) -> None:
-        if worker.alive():
-            with self._lock:
+        with self._lock:
+            self._busy.discard(worker)
+            if worker.alive() and not self._closed:
                 self._idle.append(worker)
-        else:
-            worker.kill()
+                return
+        worker.kill()
+
+    def _abandon(self, workers: Iterable[_Worker]) -> None:
+        for worker in workers:
+            worker.end()
+            self._give_back(worker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +241,12 @@ class _Worker:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def kill(self) -> None:
+    def end(self) -> None:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
+
+    def kill(self) -> None:
+        self.end()
         self._let_go()
 
     def stop(self) -> None:
@@ -241,11 +267,6 @@ class _Worker:
     def _send(self, message: dict[str, Any]) -> None:
         self._stdin.write(json.dumps(message) + "\n")
         self._stdin.flush()
-
-
-def _kill(workers: Iterable[_Worker]) -> None:
-    for worker in workers:
-        worker.kill()
 
 
 def _error(body: dict[str, Any]) -> Exception:

@@ -6,11 +6,13 @@ reading and then writes fails with SQLITE_BUSY_SNAPSHOT at once, whatever the ti
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -26,6 +28,8 @@ _CREATING: Final = 0x4558_5055_4E47_4501  # names the lock under which tables ar
 _FORMAT_TABLE: Final = sa.Table(
     "format", METADATA, sa.Column("number", sa.Integer, primary_key=True)
 )
+
+_NEW_FILE: Final = Lock()
 
 _PRAGMAS: Final = (
     "PRAGMA journal_mode=WAL",
@@ -54,7 +58,12 @@ class Database:
         if self.url.drivername == "postgresql":
             self.url = self.url.set(drivername="postgresql+psycopg")
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._engine = sa.create_engine(self.url, pool_pre_ping=not self.is_sqlite)
+        if self.is_sqlite:
+            _create_private(self.url)
+        # Parameters are ids and rows' places, and an error's text may end in a log.
+        self._engine = sa.create_engine(
+            self.url, pool_pre_ping=not self.is_sqlite, hide_parameters=True
+        )
         if not self.is_sqlite:
             # The dataset's lock relies on it: after waiting, one must read what is there then.
             self._engine = self._engine.execution_options(isolation_level="READ COMMITTED")
@@ -97,6 +106,16 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+
+def _create_private(url: URL) -> None:
+    """Create a SQLite file that only we may read; its log and index get its mode from it."""
+    if url.database in (None, "", ":memory:"):
+        return
+    # Closing any descriptor of a file lets go of all locks that this process has on it: only
+    # of a new file, and nobody else here connects before that.
+    with _NEW_FILE, suppress(FileExistsError):
+        os.close(os.open(url.database, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
