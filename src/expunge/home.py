@@ -45,7 +45,7 @@ from expunge.training import ensemble, sql, versions
 from expunge.training import recipe as recipes
 from expunge.training.ensemble import Ensemble
 from expunge.training.recipe import Recipe, Sharded
-from expunge.training.site import Site
+from expunge.training.site import Site, forget_leftovers
 from expunge.training.sql import Version
 from expunge.verify.replay import Replay, replay
 
@@ -459,6 +459,7 @@ class Home:
         """
         failures: list[ExpungeError] = []
         with self._recovering:
+            forget_leftovers(self.site)
             with self.site.database.reading() as transaction:
                 behind = [
                     model

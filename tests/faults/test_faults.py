@@ -87,7 +87,7 @@ ALLOWED = {
     "storage/locks.py": "lock files are empty",
     "storage/packs.py": "opening makes an empty pack, which is as good as none",
     "home.py": "makes the empty folder of a home",
-    "verify/replay.py": "works in a temporary folder",
+    "training/site.py": "makes the folder of a replay, which starts empty and is removed",
     "data/appending.py": "makes and removes empty folders",
     "data/ingest.py": "staging: invisible until disk.replace",
     "data/spill.py": "staging: invisible until disk.replace",

@@ -9,6 +9,7 @@ import pytest
 from expunge.data import appending
 from expunge.home import Home
 from expunge.storage import packs
+from expunge.storage.locks import alone
 from expunge.testing.fakes import Tiny, people
 from expunge.training import sql, versions
 from expunge.training.recipe import Sharded
@@ -35,10 +36,19 @@ def forge(path: Path) -> None:
         pack.sync()
 
 
+def flip(path: Path, place: int) -> None:
+    """Change one bit of a file, in place."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    with path.open("r+b") as file:
+        file.write(content)
+
+
 def test_a_model_that_is_its_plan_is_exact(home: Home, model: sql.Model) -> None:
     found = home.verify("m")
     assert found.exact
     assert (found.constituents, found.frames, found.same_runtime) == (3, 6, 3)
+    assert (found.checkpoints, found.same_bytes, found.changed_rows) == (6, 3, 0)
 
 
 def test_other_bytes_under_the_right_name_are_not_exact(home: Home, model: sql.Model) -> None:
@@ -50,6 +60,66 @@ def test_other_bytes_under_the_right_name_are_not_exact(home: Home, model: sql.M
     found = home.verify("m")
     assert (found.same_names, found.same_bytes, found.frames) == (3, 2, 5)
     assert not found.exact
+
+
+@pytest.mark.parametrize(("frame", "frames", "same_bytes"), [(None, 4, 3), (0, 5, 3), (1, 5, 2)])
+def test_one_bit_of_a_pack_is_not_exact(
+    home: Home, model: sql.Model, frame: int | None, frames: int, same_bytes: int
+) -> None:
+    (path,) = versions.pack_paths(model, 1)
+    with packs.reading(path) as pack:
+        place = 0 if frame is None else pack.frames()[frame].end - 1
+    flip(path, place)
+    found = home.verify("m")
+    assert (found.frames, found.checkpoints, found.same_bytes) == (frames, 6, same_bytes)
+    assert not found.exact
+
+
+def test_a_pack_that_is_missing_is_not_exact(home: Home, model: sql.Model) -> None:
+    (path,) = versions.pack_paths(model, 1)
+    path.unlink()
+    found = home.verify("m")
+    assert (found.frames, found.same_names, found.same_bytes) == (4, 3, 2)
+    assert not found.exact
+
+
+def test_a_cell_that_changed_before_training_is_not_exact(home: Home, model: sql.Model) -> None:
+    with home.site.database.reading() as transaction:
+        ((_, batch),) = home.site.ground(transaction, model.dataset).batches.items()
+    cell = batch.read(["x0"], 7, 8)["x0"].tobytes()
+    path = batch.folder / batch.segments[0].file
+    flip(path, path.read_bytes().index(cell))
+    home.train("n", home.dataset("people").view("y"), Sharded(Tiny(), shards=3, slices=2))
+    found = home.verify("n")
+    assert (found.same_names, found.same_bytes, found.frames) == (3, 3, 6)
+    assert found.changed_rows == 1
+    assert not found.exact
+
+    home.forget(batch.read(["id"], 7, 8)["id"].tolist())
+    home.recover()
+    assert home.verify("n").exact
+
+
+def test_destroying_removes_what_a_killed_replay_left(home: Home, model: sql.Model) -> None:
+    left = home.site.replays / "00001.pack"
+    left.parent.mkdir()
+    left.write_bytes(b"tainted")
+    home.forget(["s1"])
+    with alone(home.site.root / "replay.lock"):  # a replay that goes on
+        home.recover()
+        assert left.exists()
+    home.forget(["s2"])
+    home.recover()
+    assert not left.parent.exists()
+
+
+def test_a_replay_starts_empty_and_leaves_nothing(home: Home, model: sql.Model) -> None:
+    home.site.replays.mkdir()
+    for path in versions.pack_paths(model, 1):  # a forged one would be built upon, or compared
+        (home.site.replays / path.name).write_bytes(path.read_bytes())
+        forge(home.site.replays / path.name)
+    assert home.verify("m").exact
+    assert not home.site.replays.exists()
 
 
 def test_a_version_that_is_not_rebuilt_yet_is_not_exact(home: Home, model: sql.Model) -> None:

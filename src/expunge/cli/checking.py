@@ -86,7 +86,9 @@ def verify(
         "same_names": found[0].same_names,
         "same_bytes": found[0].same_bytes,
         "same_runtime": found[0].same_runtime,
-        "checkpoints": found[0].frames,
+        "checkpoints": found[0].checkpoints,
+        "same_checkpoints": found[0].frames,
+        "changed_rows": found[0].changed_rows,
         "seconds": took,
     }
     finish(as_json, body, *_verified(body, words))
@@ -100,6 +102,12 @@ def judged(replay: Replay) -> tuple[str, str]:
         return (
             "exact",
             "[bold green]yes[/]: byte for byte the model that never saw the forgotten samples.",
+        )
+    if replay.changed_rows:
+        return (
+            "rows-changed",
+            f"[bold red]no[/]: {count(replay.changed_rows, 'row')} on the disk differ from what "
+            "was ingested: files were changed. Do not rely on this model, nor on the rows.",
         )
     if replay.same_names < replay.constituents:
         return (
@@ -217,6 +225,11 @@ def _verified(body: dict[str, Any], words: str) -> list[RenderableType]:
         "served names are those of the remaining samples", f"{body['same_names']} of {shards}"
     )
     table.add_row("built again, the same bytes", f"{body['same_bytes']} of {shards}")
-    table.add_row("checkpoints compared on the way", f"{body['checkpoints']:,}")
+    table.add_row(
+        "of all checkpoints on the way, the same bytes",
+        f"{body['same_checkpoints']:,} of {body['checkpoints']:,}",
+    )
+    if body["changed_rows"]:
+        table.add_row("rows that are not what was ingested", f"{body['changed_rows']:,}")
     table.add_row("time", seconds(body["seconds"]))
     return [f"[bold]{body['model']}[/]  {words}", table]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from expunge.storage import disk
@@ -96,4 +97,6 @@ def _sorted_ranges(
 def _map(path: Path, dtype: str) -> NDArray[Any]:
     if not path.stat().st_size:
         return np.empty(0, dtype)
-    return np.asarray(np.memmap(path, dtype, "r"))
+    # `np.memmap` would hold a descriptor for as long as the map: two for each batch.
+    with pa.memory_map(str(path)) as file:
+        return np.frombuffer(file.read_buffer(), dtype)

@@ -24,7 +24,7 @@ from expunge.storage.facts import Fact
 from expunge.storage.locks import alone
 from expunge.training import sql as training_sql
 from expunge.training import versions
-from expunge.training.site import Site
+from expunge.training.site import Site, forget_leftovers
 from expunge.training.sql import Model
 
 
@@ -38,6 +38,7 @@ def destroy(site: Site, dataset: int) -> int:
     if not held or not whole:
         return 0
     appending.tidy(site.stock)
+    forget_leftovers(site)
     _erase_rows(ground, held)
     frames = {model.folder.name: _sweep(site, model, ground, held) for model in models}
     _note(site, dataset, held, frames)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,9 @@ from expunge.data import sql as data_sql
 from expunge.data.appending import Stock
 from expunge.data.datasets import Ground, Grounds
 from expunge.data.sql import Dataset
+from expunge.storage import disk
 from expunge.storage.database import Database
+from expunge.storage.locks import alone, alone_if_free
 from expunge.training import sql
 from expunge.training.sql import Model
 
@@ -39,6 +43,11 @@ class Site:
         """Where datasets rest."""
         return Stock(self.database, self.data, self.grounds)
 
+    @property
+    def replays(self) -> Path:
+        """Folder in which a replay builds, while it lasts."""
+        return self.root / "replay"
+
     def dataset(self, transaction: sa.Connection, name: str) -> Dataset:
         """A dataset by name."""
         return data_sql.find_dataset(transaction, name, self.data)
@@ -64,3 +73,29 @@ class Site:
         """Lock the dataset, then load its ground: nothing can come between."""
         data_sql.lock(transaction, dataset)
         return self.ground(transaction, dataset)
+
+
+@contextmanager
+def replaying(site: Site) -> Iterator[Path]:
+    """An empty folder to build in again, on the disk of the home; waits until it is ours alone.
+
+    What a killed replay left there may have seen rows that were forgotten since; it goes first.
+    """
+    with alone(_replay_lock(site)):
+        disk.remove(site.replays)
+        site.replays.mkdir(mode=0o700)
+        try:
+            yield site.replays
+        finally:
+            disk.remove(site.replays)
+
+
+def forget_leftovers(site: Site) -> None:
+    """Remove what a killed replay left behind. One that goes on removes its own at its end."""
+    with alone_if_free(_replay_lock(site)) as free:
+        if free and site.replays.exists():
+            disk.remove(site.replays)
+
+
+def _replay_lock(site: Site) -> Path:
+    return site.root / "replay.lock"
