@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +12,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge import learners
 from expunge.core.errors import (
     DataCorrupt,
     ExpungeError,
     InputError,
-    NameTaken,
     UnknownName,
     WorkerFailed,
 )
@@ -38,13 +35,13 @@ from expunge.requests import destroy, forget
 from expunge.requests import sql as request_sql
 from expunge.requests.forget import Accepted, Change, Wanted
 from expunge.requests.lost import lost
-from expunge.storage import facts
+from expunge.storage import facts, identity
 from expunge.storage.database import Database, sqlite_url
-from expunge.storage.facts import Fact, Recorded
-from expunge.training import ensemble, sql, versions
+from expunge.storage.facts import Recorded
+from expunge.training import ensemble, models, sql, versions
 from expunge.training import recipe as recipes
 from expunge.training.ensemble import Ensemble
-from expunge.training.recipe import Recipe, Sharded
+from expunge.training.recipe import Sharded
 from expunge.training.site import Site, forget_leftovers
 from expunge.training.sql import Version
 from expunge.verify.replay import Replay, replay
@@ -386,7 +383,8 @@ class Home:
             NameTaken: A model of that name has another recipe.
         """
         sharded = recipe if isinstance(recipe, Sharded) else Sharded(recipe)
-        model = self._register(name, learning, sharded)
+        model = models.register(self.site, name, learning.dataset, learning.view, sharded)
+        versions.set_back_damaged(self.site, model)
         METHODS["rebuild"]().run(self.site, model, self._executor, self._progress)
         return self.model(name)
 
@@ -450,6 +448,17 @@ class Home:
         self._wake()
         return Receipt(accepted, self)
 
+    def repair(self) -> None:
+        """Find checkpoints that are damaged or lost on the disk, and recover.
+
+        Reads all that is served. A model goes on with its longest undamaged checkpoints.
+        """
+        with self.site.database.reading() as transaction:
+            known = self.site.all_models(transaction)
+        for model in known:
+            versions.set_back_damaged(self.site, model)
+        self.recover()
+
     def recover(self) -> None:
         """Make every model whole, then destroy what was forgotten. Resumes after a crash.
 
@@ -493,32 +502,6 @@ class Home:
         """All that was recorded, in order."""
         with self.site.database.reading() as transaction:
             return facts.read(transaction)
-
-    def _register(self, name: str, learning: Learning, sharded: Sharded) -> sql.Model:
-        with self.site.database.transaction() as transaction:
-            dataset = self.site.dataset(transaction, learning.dataset)
-            recipes.task(learning.view, dataset.schema)
-            recipe = Recipe(
-                view=learning.view,
-                learner=learners.to_json(sharded.learner),
-                shards=sharded.shards,
-                slices=sharded.slices,
-                seed=sharded.seed,
-                schema=dataset.schema.digest.hex(),
-            )
-            if name not in sql.model_names(transaction):
-                folder = f"{int(time.time() * 1000):x}-{recipe.digest.hex()[:16]}"
-                sql.add_model(transaction, name, dataset.id, folder, recipe, sharded.aggregate)
-                body = {
-                    "model": folder,
-                    "recipe": recipe.digest.hex(),
-                    "dataset": dataset.folder.name,
-                }
-                facts.record(transaction, Fact("model.created", body))
-            row = self.site.model(transaction, name)
-        if row.dataset != dataset.id or row.recipe != recipe or row.aggregate != sharded.aggregate:
-            raise NameTaken("model", name, "It has another recipe. Choose another name.")
-        return row
 
     def _append(self, name: str, source: Source, options: Ingest, readmit: bool) -> None:
         stock, shown = self.site.stock, self._progress.reading(f"reading into {name}")
@@ -610,7 +593,8 @@ def open(  # noqa: A001 - read as `expunge.open`
             earlier process left. Without it, ``receipt.wait()`` and ``home.recover()`` rebuild.
 
     Raises:
-        FormatUnsupported: The home was made by a newer version.
+        FormatUnsupported: The home was made by another version.
+        HomeMismatch: The database and the folder do not belong together.
     """
     is_url = "://" in str(place)
     if is_url and files is None:
@@ -618,7 +602,7 @@ def open(  # noqa: A001 - read as `expunge.open`
     folder = Path(files if files is not None else place)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database(str(place) if is_url else sqlite_url(folder / "expunge.sqlite"))
-    database.create()
+    identity.check(folder, database.create())
     home = Home(database, folder, executor=executor, progress=progress, background=background)
     for inside in (home.site.data, home.site.models):
         inside.mkdir(mode=0o700, exist_ok=True)  # the folder around may have been there, open

@@ -14,11 +14,11 @@ from expunge.execution.progress import Lines, Live, Work
 def test_lines_are_plain_and_say_what_is_left() -> None:
     stream = io.StringIO()
     lines = Lines(stream, every_s=0.0)
-    lines.begin("building m", [Work(0, 2), Work(1, 2)])
-    lines.advance(0, 0, 0)  # nothing trained yet: nothing to say
+    track = lines.begin("building m", [Work(0, 2), Work(1, 2)])
+    track.advance(0, 0, 0)  # nothing trained yet: nothing to say
     assert stream.getvalue() == ""
-    lines.advance(0, 1, 100)
-    lines.advance(0, 1, 200)
+    track.advance(0, 1, 100)
+    track.advance(0, 1, 200)
     first, second = stream.getvalue().splitlines()
     assert first.startswith("building m: 1/4 slices, 0 of 2 shards · ")
     assert second.startswith("building m: 2/4 slices, 1 of 2 shards · ")
@@ -29,10 +29,20 @@ def test_lines_are_plain_and_say_what_is_left() -> None:
 def test_what_is_quick_shows_nothing() -> None:
     stream = io.StringIO()
     lines = Lines(stream)
-    lines.begin("building m", [Work(0, 1)])
-    lines.advance(0, 1, 10)
-    lines.end()
+    track = lines.begin("building m", [Work(0, 1)])
+    track.advance(0, 1, 10)
+    track.end()
+    reading = lines.reading("reading into people")
+    reading.rows(10)
+    reading.end()
     assert stream.getvalue() == ""
+
+
+def test_reading_is_counted_in_rows() -> None:
+    stream = io.StringIO()
+    reading = Lines(stream, every_s=0.0).reading("reading into people")
+    reading.rows(1200)
+    assert stream.getvalue().startswith("reading into people: 1,200 rows · ")
 
 
 def test_a_terminal_gets_bars(
@@ -41,15 +51,19 @@ def test_a_terminal_gets_bars(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setattr(progress, "_SHOW_AFTER_S", 0.0)
     live = Live()
-    live.begin("building m", [Work(0, 2), Work(7, 2)])
+    track = live.begin("building m", [Work(0, 2), Work(7, 2)])
+    reading = live.reading("reading into people")  # at the same time, in one display
     for index in (0, 1, 0):
-        live.advance(index, 1, 50)
+        track.advance(index, 1, 50)
+        reading.rows(1200)
         time.sleep(0.15)
-    live.end()
+    track.end()
+    reading.end()
     said = capsys.readouterr().err
     assert "building m" in said
     assert "shard 7" in said
     assert "1 of 2 shards" in said
+    assert "1,200 rows" in said
 
 
 def test_the_stream_decides() -> None:

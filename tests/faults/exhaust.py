@@ -128,13 +128,17 @@ def rows(home: Home) -> dict[str, list[Any]]:
     return found
 
 
+# The one says who the home is; the other marks a batch as unfinished until the next append.
+PASSING = ("home-id", "pending")
+
+
 def files(root: Path) -> list[str]:
     """What rests in a home, by names that do not differ between runs."""
     found = []
     for path in sorted(root.rglob("*")):
         # A description of a runtime that was not renamed is a leftover that holds nothing.
         passing = path.name.startswith("expunge.sqlite") or path.suffix in (".lock", ".part")
-        if path.is_file() and not passing:
+        if path.is_file() and not passing and path.name not in PASSING:
             kind, folder, *rest = path.relative_to(root).parts
             found.append(
                 "/".join([kind, folder if kind == "data" else folder.split("-")[1], *rest])

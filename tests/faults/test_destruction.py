@@ -189,8 +189,9 @@ def test_what_an_ingest_left_behind_is_destroyed_too(home):
     for name in ("staging-1", "000-000001"):
         (folder / name).mkdir()
         (folder / name / "run").write_bytes(MARKERS["text"])
-    (home.site.root / "data" / "abandoned").mkdir()
-    (home.site.root / "data" / "abandoned" / "run").write_bytes(MARKERS["id"])
+    (folder / "000-000001" / "pending").touch()
+    (home.site.root / "data" / "abandoned" / "staging-0").mkdir(parents=True)
+    (home.site.root / "data" / "abandoned" / "staging-0" / "run").write_bytes(MARKERS["id"])
     home.forget([ID]).wait()
     check_gone(home)
 

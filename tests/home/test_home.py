@@ -10,8 +10,10 @@ import sqlalchemy as sa
 
 import expunge
 from expunge.core.errors import (
+    DataCorrupt,
     DuplicateSamples,
     FormatUnsupported,
+    HomeMismatch,
     InputError,
     ModelWithdrawn,
     NameTaken,
@@ -109,13 +111,73 @@ def test_a_first_ingest_that_fails_leaves_no_dataset(home):
 
 def test_what_a_killed_append_left_is_removed_by_the_next(home, model):
     (folder,) = [path for path in home.site.data.iterdir() if path.is_dir()]
-    orphans = [folder / "000-000001", folder / "staging-1", home.site.data / "0123"]
+    moved, staged = folder / "000-000001", folder / "staging-1"
+    orphans = [moved, staged, home.site.data / "0123" / "staging-0"]
     for orphan in orphans:
-        orphan.mkdir()
+        orphan.mkdir(parents=True)
         (orphan / "file").write_text("rows")
+    (moved / "pending").touch()
     home.ingest("people", people(30, first=60))
     assert not any((orphan / "file").exists() for orphan in orphans)
+    assert not (home.site.data / "0123").exists()
+    assert not (moved / "pending").exists()
     assert home.dataset("people").rows == 90
+
+
+def test_rows_that_an_older_database_does_not_know_are_not_leftovers(home, model):
+    (folder,) = [path for path in home.site.data.iterdir() if path.is_dir()]
+    (folder / "000-000001").mkdir()
+    (folder / "000-000001" / "file").write_text("rows")
+    with pytest.raises(DataCorrupt, match="older than its files"):
+        home.ingest("people", people(30, first=60))
+    assert (folder / "000-000001" / "file").exists()
+    assert home.dataset("people").rows == 60
+
+
+def test_a_database_that_forgot_an_erasure_trains_on_nothing(home, model, opened):
+    database = home.site.root / "expunge.sqlite"
+    home.close()
+    before = database.read_bytes()
+    with opened(database.parent) as again:
+        again.forget(["s0"]).wait()
+    database.write_bytes(before)
+    with (
+        opened(database.parent) as restored,
+        pytest.raises(DataCorrupt, match="does not know that rows were erased"),
+    ):
+        restored.train("other", restored.dataset("people").view("y"), Sharded(Tiny(), shards=2))
+
+
+def test_a_database_and_a_folder_must_belong_together(home, model, opened, tmp_path):
+    with pytest.raises(HomeMismatch):
+        opened(f"sqlite:///{tmp_path}/other.sqlite", files=home.site.root)
+    assert model.predict(people(5)).shape == (5,)
+
+
+def test_a_damaged_checkpoint_is_built_again(home, model):
+    before = model.predict(people(5))
+    (pack, *_) = sorted(home.site.models.rglob("*.pack"))
+    whole = pack.read_bytes()
+    pack.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    home.repair()
+    assert pack.read_bytes() == whole
+    assert (model.predict(people(5)) == before).all()
+
+
+def test_a_training_that_failed_does_not_keep_the_name(home, model):
+    learning = home.dataset("people").view("y", where=[("x0", ">", 1e9)])
+    broken = home.dataset("people").view("y", where=[("who", "<", 1)])
+    with pytest.raises(ViewInvalid):
+        home.train("n", broken, Sharded(Tiny(), shards=2))
+    assert home.train("n", learning, Sharded(Tiny(), shards=2)).version.whole
+
+
+def test_a_repeated_request_is_done_when_the_rows_are_destroyed(home, model):
+    first, second = home.forget(["s0"]), home.forget(["s0"])
+    assert (first.state, second.state) == ("forgotten", "forgotten")
+    second.wait()
+    assert (first.state, second.state) == ("done", "done")
+    assert home.forget(["s0"]).state == "done"
 
 
 def test_a_home_of_a_newer_format_is_refused_and_not_touched(tmp_path, opened):

@@ -132,7 +132,7 @@ def test_a_checkpoint_of_another_runtime_is_not_gone_on_from(
     ours.write_bytes(before[: len(before) // 2])
     half = ours.read_bytes()
     other = dict(runtime.describe(("numpy",))) | {"instructions": {"ATEN_CPU_CAPABILITY": "x"}}
-    monkeypatch.setattr(runtime, "describe", lambda *_: other)
+    monkeypatch.setattr(runtime, "describe", lambda *_, **__: other)
     assert run(whole)["built"] == 3
     assert ours.read_bytes() == half
     assert len(list(whole.folder.glob("*.pack"))) == 2

@@ -20,7 +20,8 @@ ExpungeError
 ├── StateNotCanonical           a learner's state has no canonical bytes
 ├── PlanStale                   rows changed under a plan; make a new one
 ├── DataCorrupt                 stored bytes do not match their digest
-├── FormatUnsupported           written by a newer Expunge
+├── FormatUnsupported           written by another version of Expunge
+├── HomeMismatch                a database and a folder that do not belong together
 └── WorkerFailed                a worker process died or raised
 """
 
@@ -207,8 +208,8 @@ class DataCorrupt(ExpungeError):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"{what} does not match its digest. Restore it from a backup, or remove it and "
-            f"rebuild with `home.recover()`."
+            f"{what} does not match its digest. Restore it from a backup; a damaged "
+            f"checkpoint is built again by `home.repair()` or `expunge recover`."
         )
 
 
@@ -219,6 +220,18 @@ class FormatUnsupported(ExpungeError):
 
     def __init__(self, what: str, found: object, known: object) -> None:
         super().__init__(f"{what} has format {found}; this version reads {known}. Upgrade Expunge.")
+
+
+class HomeMismatch(ExpungeError):
+    """A database and a folder of files do not belong together."""
+
+    code = "home-mismatch"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This database belongs to another folder of files. Open the home with the database "
+            "and the folder that it was made with, or name an empty folder."
+        )
 
 
 class WorkerFailed(ExpungeError):

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import sqlalchemy as sa
 
-from expunge.core.errors import InputError, SchemaMismatch
+from expunge.core.errors import DataCorrupt, InputError, SchemaMismatch
 from expunge.core.types import Role, Schema
 from expunge.data import ingest, sql
 from expunge.data.datasets import Ground, Grounds
-from expunge.data.ingest import Arrival, Staged
+from expunge.data.ingest import Arrival, Staged, StagedBatch
 from expunge.data.options import Ingest
 from expunge.data.ring import SECRET_BYTES, Ring
 from expunge.data.sources import Source
@@ -32,6 +32,8 @@ from expunge.storage.facts import Fact
 from expunge.storage.locks import alone, alone_if_free
 
 _HEAVY_ROWS = 10
+_STAGING = "staging-"
+_PENDING = "pending"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def staging(  # noqa: PLR0913 - one call, made in four places
         place = ground.dataset.folder if ground else stock.folder / secrets.token_hex(16)
         number = _number(ground, number)
         arrival = Arrival(ring, number, _known(ground, replacing), readmit or replacing)
-        folder = place / f"staging-{number}"
+        folder = place / f"{_STAGING}{number}"
         place.mkdir(parents=True, exist_ok=True)
         try:
             fitted = _fit(options, ground.dataset.schema if ground else None)
@@ -107,6 +109,7 @@ def staging(  # noqa: PLR0913 - one call, made in four places
             if not replacing:  # corrections are small, and of few people
                 _warn(staged, options)
             yield Staging(name, ground, ring, place, folder, staged)
+            _settle(place, staged)
         finally:
             disk.remove(folder)
             if ground is None and not any(place.iterdir()):
@@ -131,7 +134,10 @@ def register(stock: Stock, transaction: sa.Connection, staged: Staging) -> None:
         sql.add_dataset(transaction, staged.name, staged.place.name, staged.ring.secret, schema)
     dataset = sql.find_dataset(transaction, staged.name, stock.folder)
     for batch in staged.staged.batches:
-        folder = f"{batch.tier:03d}-{batch.number:06d}"
+        folder = _folder_name(batch)
+        if (staged.place / folder).exists():
+            raise DataCorrupt("A database that is older than its files")
+        disk.write_file(batch.folder / _PENDING, b"")
         disk.replace(batch.folder, staged.place / folder)
         sql.add_batch(transaction, dataset.id, batch.tier, batch.number, folder, batch.rows)
     body = {
@@ -193,8 +199,22 @@ def _warn(staged: Staged, options: Ingest) -> None:
         )
 
 
+def _folder_name(batch: StagedBatch) -> str:
+    return f"{batch.tier:03d}-{batch.number:06d}"
+
+
+def _settle(place: Path, staged: Staged) -> None:
+    """Take the marks off batches that the database names by now."""
+    for batch in staged.batches:
+        disk.remove(place / _folder_name(batch) / _PENDING)
+
+
 def _remove_orphans(stock: Stock, transaction: sa.Connection) -> None:
-    """Remove what a crash left behind; we alone append now."""
+    """Remove what killed appends left behind; we alone append now.
+
+    Only what is marked as unfinished goes: that a database does not name a folder may also
+    mean that it is an old copy, and must not cost the rows.
+    """
     folders = {
         dataset.folder: set(sql.batch_folders(transaction, dataset.id).values())
         for dataset in (
@@ -202,9 +222,20 @@ def _remove_orphans(stock: Stock, transaction: sa.Connection) -> None:
         )
     }
     for place in (Path(entry) for entry in os.scandir(stock.folder) if entry.is_dir()):
-        if place not in folders:
+        for batch in list(place.iterdir()):
+            _tidy_batch(batch, is_registered=batch.name in folders.get(place, ()))
+        if place not in folders and not any(place.iterdir()):
             disk.remove(place)
-            continue
-        for batch in place.iterdir():
-            if batch.name not in folders[place]:
-                disk.remove(batch)
+
+
+def _tidy_batch(folder: Path, *, is_registered: bool) -> None:
+    mark = folder / _PENDING
+    if is_registered:
+        if mark.exists():
+            disk.remove(mark)
+        return
+    if mark.exists():  # renamed first: its mark might go before its rows do
+        disk.replace(folder, gone := folder.with_name(f"{_STAGING}gone-{folder.name}"))
+        folder = gone
+    if folder.name.startswith(_STAGING):
+        disk.remove(folder)

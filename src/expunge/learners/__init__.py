@@ -7,8 +7,13 @@ workers import it by that name. :func:`expunge.testing.check_exact` says whether
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import fields
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Final
 
@@ -17,7 +22,10 @@ from expunge.core.digest import Json
 from expunge.core.errors import FormatUnsupported, RecipeInvalid, UnknownName
 from expunge.learners.protocol import Learner
 
-__all__ = ["LEARNERS", "from_json", "to_json"]
+__all__ = ["LEARNERS", "foreign_code", "from_json", "to_json"]
+
+_PATH: Final = re.compile(r'"([A-Za-z_][\w.]*):[A-Za-z_]\w*\\*"')
+_LIBRARIES: Final = frozenset({"expunge", "sklearn", "torch", "numpy", "scipy"})
 
 LEARNERS: Final[Catalogue[type[Learner]]] = Catalogue(
     "learner",
@@ -103,3 +111,28 @@ def _plain(value: Any) -> Json:  # noqa: ANN401 - any field
 
 def _frozen(value: Any) -> Any:  # noqa: ANN401 - any JSON
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def foreign_code(learner: Mapping[str, Any]) -> dict[str, str]:
+    """Digests of the source files of a recipe's learner that are neither ours nor a library's.
+
+    Own learners, and own modules, optimisers and estimators that a learner names by import
+    path (``module:name``): whoever edits them gets another runtime, so that no checkpoint of
+    the old code is continued by the new. What these files import in turn is not covered.
+
+    Args:
+        learner: As :func:`to_json` gives it.
+    """
+    paths = _PATH.findall(json.dumps(learner))
+    modules = sorted({module for module in paths if module.split(".")[0] not in _LIBRARIES})
+    return {module: _source_digest(module) for module in modules}
+
+
+def _source_digest(module: str) -> str:
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:  # its parent: then the text only looks like a path
+        spec = None
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        return "no source file"
+    return sha256(Path(spec.origin).read_bytes()).hexdigest()

@@ -77,7 +77,7 @@ class Torch:
     """
 
     revision: ClassVar[int] = 1
-    libraries: ClassVar[tuple[str, ...]] = ("torch",)
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "numpy")
 
     module: str = "mlp"
     module_options: Mapping[str, Json] = Options()

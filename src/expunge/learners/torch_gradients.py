@@ -8,6 +8,7 @@ same gradients but for rounding, and each recipe always goes the same way.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -18,8 +19,9 @@ from torch.nn import functional
 from expunge.core.errors import RecipeInvalid
 from expunge.core.types import Task
 from expunge.learners.torch_loop import Batches
-from expunge.learners.torch_steps import Gradients, laid_out
+from expunge.learners.torch_steps import Gradients, Loss, laid_out
 
+_behind_relu: Final = torch.ops.aten.threshold_backward.default
 _TINY: Final = float(np.finfo(np.float32).tiny)
 
 
@@ -27,11 +29,11 @@ def by_autograd(module: nn.Module, batches: Batches, task: Task) -> Gradients:
     """Of any module."""
     parameters = trained(module)
 
-    def gradients() -> tuple[Tensor, list[Tensor | None]]:
+    def gradients() -> tuple[Loss, list[Tensor | None]]:
         with torch.enable_grad():
             mean = _loss(task, module(batches.inputs), batches)
             each: Sequence[Tensor | None] = torch.autograd.grad(mean, parameters, allow_unused=True)
-        return mean.detach(), [
+        return mean.detach, [
             None if gradient is None else laid_out(gradient, parameter)
             for gradient, parameter in zip(each, parameters, strict=True)
         ]
@@ -49,18 +51,19 @@ def in_closed_form(module: nn.Module, batches: Batches, task: Task) -> Gradients
     layers = [layer for layer in module.children() if isinstance(layer, nn.Linear)]
     weights = [(layer.weight.detach(), layer.bias.detach()) for layer in layers]
 
-    def gradients() -> tuple[Tensor, list[Tensor | None]]:
+    def gradients() -> tuple[Loss, list[Tensor | None]]:
         seen = [batches.inputs.flatten(1)]
         for weight, bias in weights[:-1]:
             seen.append(torch.addmm(bias, seen[-1], weight.t()).relu_())
         weight, bias = weights[-1]
-        mean, error = _loss_and_error(task, torch.addmm(bias, seen[-1], weight.t()), batches)
+        outputs = torch.addmm(bias, seen[-1], weight.t())
+        error = _error(task, outputs, batches)
         each: list[Tensor | None] = []
         for (weight, _), values in zip(reversed(weights), reversed(seen), strict=True):
             each += [error.sum(0), torch.mm(error.t(), values)]
             if values is not seen[0]:
-                error = torch.mm(error, weight).masked_fill_(values <= 0, 0)
-        return mean, each[::-1]
+                error = _behind_relu(torch.mm(error, weight), values, 0)
+        return partial(_loss, task, outputs, batches), each[::-1]
 
     return torch.no_grad()(gradients)
 
@@ -91,14 +94,13 @@ def _loss(task: Task, outputs: Tensor, batches: Batches) -> Tensor:
     return (each * weights).sum() / weights.sum().clamp_min(_TINY)
 
 
-def _loss_and_error(task: Task, outputs: Tensor, batches: Batches) -> tuple[Tensor, Tensor]:
-    """The loss, and its derivative by ``outputs``."""
-    mean = _loss(task, outputs, batches)
+def _error(task: Task, outputs: Tensor, batches: Batches) -> Tensor:
+    """Derivative of the loss by ``outputs``."""
     if task.classes:
         error = outputs.softmax(1)
-        error.scatter_add_(1, batches.targets[:, None], error.new_full((len(error), 1), -1.0))
+        error.scatter_(1, batches.targets[:, None], -1.0, reduce="add")
     else:
         error = (outputs - batches.targets).mul_(2 / task.outputs)
     if batches.weights is None:
-        return mean, error.div_(len(error))
-    return mean, error.mul_((batches.weights / batches.weights.sum().clamp_min(_TINY))[:, None])
+        return error.div_(len(error))
+    return error.mul_((batches.weights / batches.weights.sum().clamp_min(_TINY))[:, None])

@@ -90,13 +90,16 @@ class Batches:
         if samples.weights is not None:
             wholes.append(from_numpy(samples.weights.astype(np.float32)))
         room = min(size + 1, len(samples))
+        self._cut: dict[int, list[tuple[Tensor, Tensor]]] = {}  # by size of batch
         self._rooms = [(whole, whole.new_empty((room, *whole.shape[1:]))) for whole in wholes]
 
     def fill(self, index: Tensor) -> None:
         """Gather the samples ``index``, (b,)."""
+        count = index.shape[0]
+        if count not in self._cut:
+            self._cut[count] = [(whole, room[:count]) for whole, room in self._rooms]
         self.inputs, self.targets, *weights = [
-            torch.index_select(whole, 0, index, out=room[: len(index)])
-            for whole, room in self._rooms
+            torch.index_select(whole, 0, index, out=room) for whole, room in self._cut[count]
         ]
         if weights:
             self.weights = weights[0]

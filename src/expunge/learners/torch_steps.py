@@ -21,8 +21,11 @@ from expunge.core.digest import Json
 from expunge.core.errors import RecipeInvalid
 from expunge.learners.torch_modules import imported
 
-Gradients: TypeAlias = Callable[[], tuple[Tensor, list[Tensor | None]]]
-"""The loss of the batch at hand and its gradients, laid out like the parameters."""
+Loss: TypeAlias = Callable[[], Tensor]
+
+Gradients: TypeAlias = Callable[[], tuple[Loss, list[Tensor | None]]]
+"""Of the batch at hand: its loss, which most optimisers do not ask for, and its gradients,
+laid out like the parameters."""
 
 
 class Stepper(Protocol):
@@ -75,12 +78,18 @@ class FusedSGD:
     def __init__(self, parameters: Sequence[nn.Parameter], options: Mapping[str, Json]) -> None:
         self._options = {**_SGD, **options}
         self._parameters = list(parameters)
+        self._values = [parameter.detach() for parameter in parameters]  # the same memory
         self._momenta: dict[int, Tensor] = {}  # by place; a parameter without gradients has none
         _check_sgd(self._options)
 
     def step(self, gradients: Gradients) -> None:
         """Change the parameters that have gradients."""
         _, each = gradients()
+        whole = [gradient for gradient in each if gradient is not None]
+        if len(self._momenta) == len(each) == len(whole):
+            momenta = [self._momenta[place] for place in range(len(each))]
+            torch._fused_sgd_(self._values, whole, momenta, **self._options, is_first_step=False)
+            return
         used = {place: gradient for place, gradient in enumerate(each) if gradient is not None}
         if not self._options["momentum"]:
             self._kernel(used, first=False)
@@ -148,7 +157,7 @@ class AnyOptimiser:
             loss, each = gradients()
             for parameter, gradient in zip(self._parameters, each, strict=True):
                 parameter.grad = gradient
-            return loss
+            return loss()
 
         self._optimiser.step(closure)
 

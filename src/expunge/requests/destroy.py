@@ -66,10 +66,18 @@ def _sweep(site: Site, model: Model, ground: Ground, held: Sequence[Tombstone]) 
 
 
 def _note(site: Site, dataset: int, held: Sequence[Tombstone], frames: dict[str, int]) -> None:
-    requests = sorted({tombstone.request for tombstone in held})
     with site.database.transaction() as transaction:
         data_sql.lock(transaction, dataset)
-        data_sql.release(transaction, dataset, [tombstone.number for tombstone in held])
-        sql.finish(transaction, requests)
-        body = {"rows": len(held), "frames": frames, "requests": requests}
+        still = {
+            tombstone.number: tombstone.request for tombstone in data_sql.held(transaction, dataset)
+        }
+        ours = [tombstone for tombstone in held if tombstone.number in still]
+        if not ours:  # another process did the same, and has noted it
+            return
+        data_sql.release(transaction, dataset, [tombstone.number for tombstone in ours])
+        done = {tombstone.number for tombstone in ours}
+        left = {request for number, request in still.items() if number not in done}
+        requests = sorted({tombstone.request for tombstone in ours})
+        sql.finish(transaction, dataset, requests, left)
+        body = {"rows": len(ours), "frames": frames, "requests": requests}
         facts.record(transaction, Fact("checkpoint.destroyed", body))

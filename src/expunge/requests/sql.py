@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -48,11 +49,22 @@ class Request:
     done: str | None
 
 
-def add(transaction: sa.Connection, id: str, dataset: int, kind: str, samples: int) -> None:  # noqa: A002 - its name
-    """Register a request that is accepted in this transaction."""
-    state = State.FORGOTTEN if samples else State.DONE
+def add(
+    transaction: sa.Connection,
+    id: str,  # noqa: A002 - its name
+    dataset: int,
+    kind: str,
+    samples: int,
+    *,
+    held: bool,
+) -> None:
+    """Register a request that is accepted in this transaction.
+
+    It is done at once where no row that it names is ``held`` any more.
+    """
+    state = State.FORGOTTEN if held else State.DONE
     moment = now()
-    done = None if samples else moment
+    done = None if held else moment
     transaction.execute(
         _REQUESTS.insert().values(
             id=id,
@@ -66,14 +78,26 @@ def add(transaction: sa.Connection, id: str, dataset: int, kind: str, samples: i
     )
 
 
-def finish(transaction: sa.Connection, ids: list[str]) -> None:
-    """Note that requests are done."""
-    for id_ in ids:
-        transaction.execute(
-            _REQUESTS.update()
-            .where(_REQUESTS.c.id == id_, _REQUESTS.c.done.is_(None))
-            .values(state=State.DONE, done=now())
-        )
+def finish(
+    transaction: sa.Connection, dataset: int, destroyed: Iterable[str], left: Collection[str]
+) -> None:
+    """Note which requests of a dataset are done.
+
+    Args:
+        transaction: The dataset is locked in it.
+        dataset: Its id.
+        destroyed: Requests of which rows were just destroyed.
+        left: Requests of which rows are still held. When there are none, those are done as
+            well that named only rows which were forgotten before.
+    """
+    t = _REQUESTS.c
+    over = _REQUESTS.update().where(t.dataset == dataset, t.done.is_(None))
+    over = over.values(state=State.DONE, done=now())
+    if not left:
+        transaction.execute(over)
+        return
+    for request in set(destroyed) - set(left):
+        transaction.execute(over.where(t.id == request))
 
 
 def find(transaction: sa.Connection, id: str) -> Request:  # noqa: A002 - its name

@@ -7,6 +7,7 @@ reading and then writes fails with SQLITE_BUSY_SNAPSHOT at once, whatever the ti
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,7 +27,10 @@ FORMAT: Final = 1
 _CREATING: Final = 0x4558_5055_4E47_4501  # names the lock under which tables are created
 
 _FORMAT_TABLE: Final = sa.Table(
-    "format", METADATA, sa.Column("number", sa.Integer, primary_key=True)
+    "format",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("home", sa.String(32), nullable=False),
 )
 
 _NEW_FILE: Final = Lock()
@@ -72,17 +76,20 @@ class Database:
             sa.event.listen(self._engine, "begin", _begin_sqlite)
         self._reading = self._engine.execution_options(expunge_reading=True)
 
-    def create(self) -> None:
-        """Create the tables that are missing; refuse a newer format."""
+    def create(self) -> str:
+        """Create the tables that are missing; refuse another format. Returns the home's id."""
         with self.transaction() as transaction:
             if not self.is_sqlite:  # two that create the same table at once fail on PostgreSQL
                 transaction.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATING)))
             METADATA.create_all(transaction)
-            found = transaction.execute(sa.select(_FORMAT_TABLE.c.number)).scalar()
+            found = transaction.execute(sa.select(_FORMAT_TABLE)).one_or_none()
             if found is None:
-                transaction.execute(_FORMAT_TABLE.insert().values(number=FORMAT))
-            elif found != FORMAT:
-                raise FormatUnsupported("The database", found, FORMAT)
+                home = secrets.token_hex(16)
+                transaction.execute(_FORMAT_TABLE.insert().values(number=FORMAT, home=home))
+                return home
+            if found.number != FORMAT:
+                raise FormatUnsupported("The database", found.number, FORMAT)
+            return str(found.home)
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:

@@ -141,8 +141,11 @@ def reading(path: Path) -> Iterator[Pack | None]:
 def writing(path: Path) -> Iterator[Pack]:
     """Open a pack to write, alone: waits until no other process does."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
+        if is_new:
+            disk.sync_folder(path.parent)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield Pack(descriptor, path)
     finally:

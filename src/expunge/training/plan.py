@@ -9,18 +9,24 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core import merkle, rng
 from expunge.core.digest import digest
+from expunge.core.errors import DataCorrupt
 from expunge.core.types import Filter
 from expunge.data import filters, ring
 from expunge.data.batch import Batch
 from expunge.data.datasets import Ground, Key
 from expunge.data.sql import Place
 from expunge.training.recipe import Recipe
+
+_MOST_ROOTS = 200_000
+_ROOTS: dict[tuple[Any, ...], tuple[int, bytes]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,7 @@ def _make(recipe: Recipe, ground: Ground, shard: int) -> Plan:
     slices = []
     for key, part, start, stop in _spans(recipe, ground, shard):
         drop = ground.gone_between(key, start, stop)
-        samples, root = _root(ground.batches[key], start, stop, drop.tobytes(), recipe.view.filters)
+        samples, root = _root(ground.batches[key], start, stop, drop, recipe.view.filters)
         if samples:
             place = ("slice", *key, part)
             name = digest("checkpoint", name, ":".join(map(str, place)).encode(), root)
@@ -177,13 +183,27 @@ def _batch_spans(batch: Batch, shard: int, shards: int, parts: int) -> list[tupl
     return [batch.span(*ring.bounds(shard, shards, part, parts)) for part in range(parts)]
 
 
-# Bounded by entries of about 200 bytes; a lost entry costs its hashes again, nothing else.
-@lru_cache(maxsize=200_000)
 def _root(
-    batch: Batch, start: int, stop: int, drop: bytes, conditions: tuple[Filter, ...]
+    batch: Batch, start: int, stop: int, drop: NDArray[np.int64], conditions: tuple[Filter, ...]
 ) -> tuple[int, bytes]:
-    keep = kept(batch, start, stop, np.frombuffer(drop, np.int64), conditions)
+    """How many rows a slice has, and the root over their commitments; remembered."""
+    known = (batch, start, stop, sha256(drop.tobytes()).digest(), conditions)
+    if known not in _ROOTS:
+        if len(_ROOTS) >= _MOST_ROOTS:
+            _ROOTS.clear()  # what is lost costs its hashes again, nothing else
+        _ROOTS[known] = _hash(batch, start, stop, drop, conditions)
+    return _ROOTS[known]
+
+
+def _hash(
+    batch: Batch, start: int, stop: int, drop: NDArray[np.int64], conditions: tuple[Filter, ...]
+) -> tuple[int, bytes]:
+    keep = kept(batch, start, stop, drop, conditions)
     if not keep.any():
         return 0, b""
     commitments = batch.commitments(start, stop)
-    return int(keep.sum()), slice_root(commitments if keep.all() else commitments[keep])
+    commitments = commitments if keep.all() else commitments[keep]
+    if not commitments.any(axis=1).all():
+        # Erased, and yet not forgotten: the database is older than its files.
+        raise DataCorrupt("The database, which does not know that rows were erased,")
+    return len(commitments), slice_root(commitments)

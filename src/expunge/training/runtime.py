@@ -28,12 +28,15 @@ _CHOOSERS = (
 
 
 @lru_cache
-def describe(libraries: tuple[str, ...], threads: int = 1) -> Mapping[str, Json]:
+def describe(
+    libraries: tuple[str, ...], threads: int = 1, code: tuple[tuple[str, str], ...] = ()
+) -> Mapping[str, Json]:
     """This process's environment, as far as it shapes bytes. No paths, no host names.
 
     Args:
         libraries: Distributions whose versions matter.
         threads: Per process.
+        code: Import names and digests of further source files.
     """
     return {
         "python": platform.python_version(),
@@ -41,6 +44,7 @@ def describe(libraries: tuple[str, ...], threads: int = 1) -> Mapping[str, Json]
         "system": platform.system(),
         "libc": " ".join(platform.libc_ver()),
         "libraries": {name: _version(name) for name in libraries},
+        "code": dict(code),
         "processor": _processor(),
         "instructions": {name: os.environ[name] for name in _CHOOSERS if name in os.environ},
         "threads": threads,

@@ -146,6 +146,11 @@ def add_model(
     )
 
 
+def remove_model(transaction: sa.Connection, model: Model) -> None:
+    """Remove a model that has no version."""
+    transaction.execute(_MODELS.delete().where(_MODELS.c.id == model.id))
+
+
 def model_names(transaction: sa.Connection) -> list[str]:
     """Names of all models."""
     return list(transaction.scalars(sa.select(_MODELS.c.name).order_by(_MODELS.c.name)))

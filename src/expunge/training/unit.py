@@ -103,7 +103,8 @@ def run(argument: dict[str, Any], report: Callable[[dict[str, Json]], None]) -> 
     started = time.perf_counter()
     unit = Unit.from_json(argument)
     learner = learners.from_json(unit.recipe.learner)
-    environment = runtime.describe(learner.libraries)
+    code = learners.foreign_code(unit.recipe.learner)
+    environment = runtime.describe(learner.libraries, code=tuple(sorted(code.items())))
     name = runtime.name(environment)
     path = unit.folder / pack_name(unit.plan.shard, name)
     with packs.writing(path) as pack:

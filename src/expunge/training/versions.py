@@ -134,6 +134,27 @@ def unfinished(model: Model, version: Version | None, ground: Ground) -> list[in
     return [c.shard for c in version.constituents if not c.whole]
 
 
+def set_back_damaged(site: Site, model: Model) -> None:
+    """Serve the longest undamaged checkpoint where one is not, byte for byte, what it was.
+
+    Reads all that is served. What is set back is built again by the next rebuild.
+    """
+    with site.database.transaction() as transaction:
+        ground = site.locked_ground(transaction, model.dataset)
+        version = sql.current(transaction, model.id)
+        served = version.constituents if version else ()
+        damaged = [c.shard for c in served if c.frame and not _rests(model, c)]
+        if damaged:
+            publish(transaction, model, ground, damaged)
+
+
+def _rests(model: Model, constituent: Constituent) -> bool:
+    assert constituent.pack is not None
+    assert constituent.frame is not None
+    with packs.reading(model.folder / constituent.pack) as pack:
+        return pack is not None and pack.holds(constituent.frame)
+
+
 def is_behind(site: Site, transaction: sa.Connection, model: Model) -> bool:
     """Whether some constituent of a model is not all that its plan says."""
     version = sql.current(transaction, model.id)
