@@ -136,56 +136,48 @@ def unlearn(
     return Draw(seconds, full_visits / max(part, 1), receipt.seconds, then)
 
 
-def full_retrains(
-    folder: Path, images: Images, counts: Sequence[int]
-) -> tuple[dict[int, float], float]:
-    """Seconds of a batch-K full retrain for each K, and the accuracy of S = R = 1."""
-    seconds = {}
-    with open_home(folder) as home:
-        train(home, images.train, 1, 1)
-        first = accuracy(home, images)
-        order = np.random.default_rng(1).permutation(len(images.train["image"]))
-        for repeat in range(2):
-            for index, count in enumerate(counts):
-                chosen = order[(repeat * len(counts) + index) * 50 :][:count]
-                draw = unlearn(home, [f"image-{i:05d}" for i in chosen], 1)
-                seconds.setdefault(count, []).append(draw.seconds)
-                report.say(f"full retrain after K={count}: {draw.seconds:.2f} s")
-    return {count: float(np.mean(times)) for count, times in seconds.items()}, first
-
-
 def speed_ups(
-    home: Home, images: Images, full: dict[int, float], draws: dict[int, int]
+    sharded: Home, plain: Home, images: Images, draws: dict[int, int]
 ) -> dict[str, float]:
+    """Means over draws; full retrains run before, between and after them.
+
+    Machines drift: what is compared must have run at the same time.
+    """
     out: dict[str, float] = {}
-    rng = np.random.default_rng(0)
-    alive = rng.permutation(len(images.train["image"])).tolist()
+    alive = np.random.default_rng(0).permutation(len(images.train["image"])).tolist()
+    gone = alive[::-1]
     for count, repeats in draws.items():
-        found = []
-        for repeat in range(repeats):
-            samples = [f"image-{alive.pop():05d}" for _ in range(count)]
-            after = (lambda: accuracy(home, images)) if count == 39 and repeat < 3 else None
-            found.append(unlearn(home, samples, NETWORK.epochs * (60_000 - count), after))
-        mean_s = float(np.mean([draw.seconds for draw in found]))
-        # Means of costs, not of ratios: a few draws that touch the last slice only cost next
-        # to nothing, and would make a mean of ratios as large as one likes.
-        closed = (
-            NETWORK.epochs
-            * 60_000
-            / np.mean([NETWORK.epochs * 60_000 / d.closed_form for d in found])
-        )
-        out[f"speedup_k{count}"] = full[count] / mean_s
-        out[f"closed_form_k{count}"] = float(closed)
-        out[f"unlearn_s_k{count}"] = mean_s
-        out[f"unlearn_s_sd_k{count}"] = float(np.std([draw.seconds for draw in found]))
-        accuracies = [d.accuracy_then for d in found if d.accuracy_then is not None]
-        if accuracies:
-            out["accuracy_just_after_forget_k39"] = float(np.mean(accuracies))
-        report.say(
-            f"K={count}: {out[f'speedup_k{count}']:.2f}× (closed form {closed:.2f}, "
-            f"ratio {out[f'speedup_k{count}'] / closed:.2f})"
-        )
+        full, found = [], []
+        for repeat in range(repeats + 1):
+            if repeat in (0, repeats // 2, repeats):
+                chosen = [f"image-{gone.pop():05d}" for _ in range(count)]
+                full.append(unlearn(plain, chosen, 1).seconds)
+            if repeat < repeats:
+                samples = [f"image-{alive.pop():05d}" for _ in range(count)]
+                after = (lambda: accuracy(sharded, images)) if count == 39 and repeat < 3 else None
+                found.append(unlearn(sharded, samples, NETWORK.epochs * (60_000 - count), after))
+        out |= _speed_up(count, full, found)
     return out
+
+
+def _speed_up(count: int, full: list[float], found: list[Draw]) -> dict[str, float]:
+    mean_s, full_s = float(np.mean([draw.seconds for draw in found])), float(np.mean(full))
+    # Means of costs, not of ratios: a few draws that touch the last slice only cost next
+    # to nothing, and would make a mean of ratios as large as one likes.
+    closed = float(1 / np.mean([1 / draw.closed_form for draw in found]))
+    report.say(
+        f"K={count}: full {', '.join(f'{s:.2f}' for s in full)} s; {full_s / mean_s:.2f}× "
+        f"(closed form {closed:.2f}, ratio {full_s / mean_s / closed:.2f})"
+    )
+    accuracies = [draw.accuracy_then for draw in found if draw.accuracy_then is not None]
+    return {
+        f"speedup_k{count}": full_s / mean_s,
+        f"closed_form_k{count}": closed,
+        f"full_s_k{count}": full_s,
+        f"unlearn_s_k{count}": mean_s,
+        f"unlearn_s_sd_k{count}": float(np.std([draw.seconds for draw in found])),
+        **({"accuracy_just_after_forget_k39": float(np.mean(accuracies))} if accuracies else {}),
+    }
 
 
 def times_to_forget(home: Home, images: Images, requests: int) -> dict[str, float]:
@@ -300,13 +292,14 @@ def main(arguments: argparse.Namespace) -> None:
         root = Path(place)
         figures |= engine_efficiency(root / "s20", images)
         report.say(f"engine efficiency {figures['engine_efficiency']:.2f}")
-        full, figures["accuracy_s1"] = full_retrains(root / "s1", images, list(draws))
-        figures |= {f"full_s_k{count}": seconds for count, seconds in full.items()}
+        with open_home(root / "s20") as home, open_home(root / "s1") as plain:
+            train(plain, images.train, 1, 1)
+            figures["accuracy_s1"] = accuracy(plain, images)
+            figures |= speed_ups(home, plain, images, draws)
         with open_home(root / "s20") as home:
-            figures |= speed_ups(home, images, full, draws)
             figures |= times_to_forget(home, images, 20 if arguments.quick else 200)
         figures |= raw_fsync_ms(root)
-        figures |= person(root / "person", images, full[1])
+        figures |= person(root / "person", images, figures["full_s_k1"])
         with open_home(root / "s50") as home:
             train(home, images.train, 50, 50)
             figures["accuracy_s50"] = accuracy(home, images)

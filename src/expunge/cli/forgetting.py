@@ -105,10 +105,11 @@ def recover(
     """Finish what is open: make every model whole, then destroy what was forgotten.
 
     Needed after `--no-wait`, Ctrl-C, a crash or a power cut; `expunge status` says when. It goes
-    on from the checkpoints that are there, and running it twice does no harm.
+    on from the checkpoints that are there, and running it twice does no harm. Checkpoints that
+    are damaged or lost on the disk are found, and built again.
     """
     with opened(home, files, workers=workers) as there:
-        done = recovery.run(there)
+        done = recovery.run(there, there.repair)
     finish(as_json, done, recovery.told(done))
 
 

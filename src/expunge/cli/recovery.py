@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,13 +83,18 @@ def after_all(home: Home, receipts: Sequence[Receipt], wait: bool) -> Answer:
     return Answer(body | ({"recovery": recovery} if recovery else {}))
 
 
-def run(home: Home) -> dict[str, Any]:
-    """Make every model whole and destroy what was forgotten; what was done, as JSON."""
+def run(home: Home, work: Callable[[], None] | None = None) -> dict[str, Any]:
+    """Make every model whole and destroy what was forgotten; what was done, as JSON.
+
+    Args:
+        home: The home.
+        work: ``home.repair``, to look for damage first; by default ``home.recover``.
+    """
     before = max((fact.number for fact in home.facts()), default=0)
     started = time.perf_counter()
     kept = "No served model has seen what was forgotten; finished checkpoints are kept."
     with keeps(f"{kept} Go on with `expunge recover`."):
-        home.recover()
+        (work or home.recover)()
     took = time.perf_counter() - started
     return _summed([fact for fact in home.facts() if fact.number > before]) | {"seconds": took}
 
