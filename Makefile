@@ -1,9 +1,11 @@
 # The front door. CI calls the same targets that people call.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all coverage lint format docs bench prove mutants clean
+.PHONY: help demo serve test test-all coverage lint format docs bench prove chaos mutants clean
 
 BIN := .venv/bin
-PYTEST = OMP_NUM_THREADS=1 PYTHONHASHSEED=random $(BIN)/python -m pytest -n 2 --dist worksteal -q
+# One process more than CI has cores, because many tests wait; and with bytecode, wherever it is
+# switched off, because many start processes.
+PYTEST = OMP_NUM_THREADS=1 PYTHONHASHSEED=random PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist worksteal -q
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +21,9 @@ help: ## Show this list
 
 demo: .venv/.installed ## Train on real rows, forget people, compare with never having seen them
 	@$(BIN)/expunge demo
+
+serve: .venv/.installed ## Try the service: a small home with a model and a key, on port 8000
+	@$(BIN)/python tools/serve.py $(ARGS)
 
 test: .venv/.installed ## All tests but the slow ones
 	@$(PYTEST) -m 'not slow'
@@ -55,6 +60,9 @@ bench: .venv/.installed ## Run one benchmark: make bench NAME=exact
 
 prove: .venv/.installed ## The long proofs, 300 cases each; prints how many ran
 	@EXPUNGE_EXAMPLES=$${EXPUNGE_EXAMPLES:-300} $(PYTEST) -m prove --timeout 0
+
+chaos: .venv/.installed ## Kill servers, workers, database, broker and disk at random, 200 times
+	@cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m chaos.run $(ARGS)
 
 mutants: .venv/.installed ## Break our rules one by one; the named tests must fail
 	@$(BIN)/python tools/mutants.py

@@ -1,10 +1,15 @@
-"""What all tests share: hypothesis profiles, the count of proof cases, an empty PostgreSQL."""
+"""What all tests share: hypothesis profiles, the count of proof cases, servers that answer."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -78,3 +83,47 @@ def postgres_url() -> Iterator[str]:
             yield f"{server.rpartition('/')[0]}/{name}"
         finally:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+@contextmanager
+def _locked(name: str, how: int) -> Iterator[None]:
+    with (Path(tempfile.gettempdir()) / f"expunge-test-{name}.lock").open("w") as file:
+        fcntl.flock(file, how)
+        yield
+
+
+@pytest.fixture
+def broker_url() -> Iterator[str]:
+    """A RabbitMQ server, for this test and others. Name queues of your own, and delete them.
+
+    Where no server answers, the test is skipped; with CI set, it fails.
+    """
+    with ExitStack() as shared:
+        # Whoever wants the server alone holds the door, and waits for the room to be empty.
+        with _locked("broker-door", fcntl.LOCK_EX):
+            shared.enter_context(_locked("broker-room", fcntl.LOCK_SH))
+        yield _answering_broker()
+
+
+@pytest.fixture
+def broker_alone() -> Iterator[str]:
+    """A RabbitMQ server that this test may stop and start: no other test uses it meanwhile."""
+    with _locked("broker-door", fcntl.LOCK_EX), _locked("broker-room", fcntl.LOCK_EX):
+        url = _answering_broker()
+        if shutil.which("rabbitmqctl") is None or "@127.0.0.1:" not in url:
+            pytest.skip("the RabbitMQ server is not on this machine")
+        yield url
+
+
+def _answering_broker() -> str:
+    import pika
+    from pika.exceptions import AMQPError
+
+    url = os.environ.get("EXPUNGE_TEST_RABBITMQ", "amqp://guest:guest@127.0.0.1:5672/%2F")
+    try:
+        pika.BlockingConnection(pika.URLParameters(url)).close()
+    except (AMQPError, OSError):
+        if CI:
+            raise
+        pytest.skip("no RabbitMQ answers; name one in EXPUNGE_TEST_RABBITMQ")
+    return url

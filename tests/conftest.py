@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +33,23 @@ def opened() -> Iterator[Opened]:
     yield open_
     for home in homes:
         home.close()
+
+
+def _answer_of(script: Path, *arguments: object) -> Any:
+    done = subprocess.run(
+        [sys.executable, str(script), *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def answer_of() -> Callable[..., Any]:
+    """Runs a script in a process of its own, which may fork; what it prints, read as JSON."""
+    return _answer_of
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ messages go to standard error: a live display on a terminal, a plain line every 
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | a check says no: `verify` is not exact, `demo` found something |
+| 1 | a check says no: `verify` is not exact, `ledger fsck` or `demo` found something |
 | 2 | bad input; nothing was changed |
 | 3 | withdrawn or unavailable: no clean part is left to answer, a worker died, a library is not installed |
 | 4 | a fault of ours; `EXPUNGE_TRACEBACK=1` shows all of it |
@@ -38,7 +39,16 @@ _COMMON = {"home", "files", "as_json"}
 def page() -> str:
     """All of docs/cli.md."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group
-    return "\n".join([_HEAD, *(_section(name, command) for name, command in commands.items())])
+    return "\n".join([_HEAD, *(_section(name, one) for name, one in _flat("", commands))])
+
+
+def _flat(before: str, commands: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Commands with their whole names; those of a group behind its word."""
+    for name, command in commands.items():
+        if hasattr(command, "commands"):
+            yield from _flat(f"{before}{name} ", command.commands)
+        else:
+            yield before + name, command
 
 
 def main() -> int:

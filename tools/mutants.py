@@ -136,7 +136,9 @@ def _pytest(copy: Path, test: str, report: Path) -> subprocess.CompletedProcess[
         "EXPUNGE_PROFILE": "ci",  # the same examples every time
     }
     environment.pop("PYTEST_ADDOPTS", None)
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    # xunit1: tests may say how many cases they ran, which the other family refuses.
+    options = ["-p", "no:cacheprovider", "-o", "junit_family=xunit1"]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", *options]
     return subprocess.run(
         [*command, f"--junitxml={report}", test],
         cwd=copy,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from expunge.cli import serving
 from expunge.home import Home
 
 from .conftest import BAYES, TRAIN, people, write  # noqa: TID252 - tests are no package
@@ -298,6 +300,32 @@ def test_a_missing_framework_is_unavailable(trained, call, monkeypatch):
     assert "pip install 'expunge[sklearn]'" in done.stderr
 
 
+SERVER = "postgresql://nobody@127.0.0.1:1/x"
+
+
+LACKS = {
+    "psycopg": ("", ["status", "--home", SERVER, "--files", "files"], "postgres"),
+    "pydantic_settings": ("expunge.service.settings", ["serve"], "service"),
+    "structlog": ("expunge.service.logs", ["worker"], "service"),
+    "uvicorn": ("expunge.api.server", ["serve"], "service"),
+}
+
+
+@pytest.mark.parametrize("module", LACKS)
+def test_a_missing_extra_is_named(trained, call, monkeypatch, module):
+    ours, arguments, extra = LACKS[module]
+    monkeypatch.setitem(sys.modules, module, None)
+    if ours:
+        monkeypatch.delitem(sys.modules, ours, raising=False)
+        monkeypatch.delattr(ours, raising=False)
+    if module != "structlog":
+        monkeypatch.setattr(serving, "_log", lambda _: None)
+    done = call(*arguments)
+    assert done.exit_code == 3
+    assert f"pip install 'expunge[{extra}]'" in done.stderr
+    assert "fault of ours" not in done.stderr
+
+
 def test_our_warnings_are_notes(folder, call):
     table = people(30)
     for row in table[1:]:
@@ -306,3 +334,28 @@ def test_our_warnings_are_notes(folder, call):
     done = call("ingest", "one", "one.csv", "--id", "row", "--subject", "person")
     assert done.exit_code == 0
     assert done.stderr.startswith("note   One subject has 30 of 30 rows")
+
+
+def test_a_floor_is_put_under_a_model_shown_and_taken_away(trained, answer, call):
+    write(trained / "held.csv", people(60))
+    schema = answer("status")["datasets"][0]["schema"]
+    (trained / "schema.json").write_text(json.dumps(schema))
+    answer("ingest", "held", "held.csv", "--schema", "schema.json")
+    gate = {"model": "income", "metric": "accuracy", "floor": 0.5, "dataset": "held"}
+    assert answer("gate", "income") == {"model": "income", "gate": None}
+    assert answer("gate", "income", "--open", code=2)["error"]["code"] == "unknown-name"
+    assert answer("gate", "income", "--floor", "0.5", "--on", "held")["gate"] == gate
+    assert answer("gate", "income")["gate"] == gate
+    assert "accuracy 0.5 on held" in call("gate", "income").stdout
+    assert answer("gate", "income", "--open")["gate"] is None
+    assert "No floor" in call("gate", "income").stdout
+    for wrong in (
+        ["--floor", "0.5"],
+        ["--on", "held"],
+        ["--open", "--on", "held"],
+        ["--open", "--floor", "0.5", "--on", "held"],
+        ["--floor", "2", "--on", "held"],
+        ["--floor", "0.5", "--on", "people"],
+    ):
+        assert call("gate", "income", *wrong).exit_code == 2
+    assert answer("gate", "income")["gate"] is None

@@ -58,7 +58,7 @@ def test_interrupted_training_resumes_and_forgets(tmp_path: Path) -> None:
         assert training.poll() is None
         time.sleep(0.1)
     os.kill(training.pid, signal.SIGINT)
-    _, said = training.communicate(timeout=60)
+    _, said = training.communicate(timeout=120)
     assert training.returncode == 130, said
     assert "Run the same command again to resume" in said
     assert "Traceback" not in said

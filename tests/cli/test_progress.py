@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +11,13 @@ from expunge.execution import progress
 from expunge.execution.progress import Lines, Live, Work
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No time passes."""
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+
+
+@pytest.mark.usefixtures("at_once")
 def test_lines_are_plain_and_say_what_is_left() -> None:
     stream = io.StringIO()
     lines = Lines(stream, every_s=0.0)
@@ -26,6 +33,7 @@ def test_lines_are_plain_and_say_what_is_left() -> None:
     assert "\x1b" not in stream.getvalue()
 
 
+@pytest.mark.usefixtures("at_once")
 def test_what_is_quick_shows_nothing() -> None:
     stream = io.StringIO()
     lines = Lines(stream)
@@ -56,7 +64,8 @@ def test_a_terminal_gets_bars(
     for index in (0, 1, 0):
         track.advance(index, 1, 50)
         reading.rows(1200)
-        time.sleep(0.15)
+        assert live._bars is not None
+        live._bars.refresh()
     track.end()
     reading.end()
     said = capsys.readouterr().err

@@ -46,6 +46,14 @@ def run(folder: Path, arguments: list[str]) -> str:
     return done.stdout
 
 
+def _filled(word: str, printed: list[str]) -> str:
+    """What README calls REQUEST and KEY, as the commands before have printed it."""
+    whole = "\n".join(printed)
+    if word == "REQUEST":
+        return re.findall(r"certificate save ([0-9a-f-]{36})", whole)[-1]
+    return re.findall(r"^expunge/\S+$", whole, re.MULTILINE)[-1] if word == "KEY" else word
+
+
 def test_the_main_job_in_python(tmp_path: Path) -> None:
     pytest.importorskip("xgboost")
     write(tmp_path / "people.csv", people())
@@ -66,11 +74,25 @@ def test_the_main_job_in_a_shell(tmp_path: Path) -> None:
     commands = [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
     assert len(commands) >= 5
     start = [sys.executable, "-c", "from expunge.cli import app; app(prog_name='expunge')"]
-    printed = []
+    printed: list[str] = []
     for program, *arguments in commands:
         assert program == "expunge"
-        printed.append(run(tmp_path, [*start, *arguments]))
-    assert "yes: byte for byte" in printed[-1]
+        filled = [_filled(word, printed) for word in arguments]
+        printed.append(run(tmp_path, [*start, *filled]))
+    assert any("yes: byte for byte" in one for one in printed)
+    assert "Verified. Evidence: level 7 of 8" in printed[-1]
 
     code = re.findall(r"```python\n(.*?)```", STARTED, re.DOTALL)[0]
     assert run(tmp_path, [sys.executable, "-c", code]).startswith("[[0.")
+
+
+def test_the_service_is_that_of_the_page_whose_commands_run() -> None:
+    page = (ROOT / "docs/how-to/run-the-service.md").read_text()
+    section = README.partition("## As a service\n")[2].partition("\n## ")[0]
+    for said in (
+        "expunge keys create crm --scope unlearn:submit --scope read --json | jq -r .key",
+        "expunge serve --port 8000 --regime gdpr",
+        """-d '{"sample_id": "UUID-1234", "method": "sisa"}'""",
+    ):
+        assert said in section
+        assert said in page

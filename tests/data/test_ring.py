@@ -9,9 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.data.ring import Ring, bounds
+from expunge.data.ring import Ring, bounds, shards_of
 
 RING = Ring(bytes(range(32)))
+
+
+@given(
+    keys=st.lists(st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0, 2**63, 2**64 - 1]))),
+    shards=st.one_of(st.integers(1, 60), st.integers(1, 2**32)),
+)
+def test_the_shards_of_many_keys_are_those_of_each(keys: list[int], shards: int) -> None:
+    found = shards_of(np.array(keys, np.uint64), shards)
+    assert found.tolist() == [key * shards >> 64 for key in keys]
 
 
 @given(

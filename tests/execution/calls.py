@@ -43,7 +43,7 @@ def tick(argument: dict[str, Any], report: Report) -> dict[str, Any]:
     """Write to a file, again and again."""
     path = Path(argument["path"])
     path.write_text(str(os.getpid()))
-    for beat in range(2000):
+    for beat in range(20_000):
         report({"beat": beat})
         time.sleep(0.01)
     return {}

@@ -45,7 +45,7 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
-def wait_for(what, seconds: float = 20.0) -> None:
+def wait_for(what, seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end
@@ -150,7 +150,7 @@ def test_closing_kills_what_runs_in_another_thread(tmp_path: Path) -> None:
     wait_for(lambda: path.exists() and path.read_text())
     executor.close()
     assert not is_alive(int(path.read_text()))
-    asking.join(10)
+    asking.join(120)
     assert len(told) == 1
 
 
@@ -181,7 +181,7 @@ def test_workers_end_with_who_asked(tmp_path: Path, how: signal.Signals) -> None
     worker = int(path.read_text())
     assert is_alive(worker)
     asker.send_signal(how)
-    asker.wait(timeout=20)
+    asker.wait(timeout=120)
     assert asker.returncode != 0
     wait_for(lambda: not is_alive(worker))
 
@@ -207,3 +207,27 @@ def test_inline_and_workers_build_the_same(tmp_path: Path, workers: Workers) -> 
         there = {path.name: path.read_bytes() for path in model.folder.glob("*.pack")}
     assert len(here) == 3
     assert here == there
+
+
+def test_what_runs_can_be_killed_and_later_calls_work(tmp_path: Path) -> None:
+    executor, failures = Workers(1), []
+
+    def call() -> None:
+        try:
+            list(executor.run("calls:tick", [{"path": str(tmp_path / "pid")}], lambda *_: None))
+        except WorkerFailed as error:
+            failures.append(error)
+
+    try:
+        executor.kill()  # nothing runs
+        thread = Thread(target=call)
+        thread.start()
+        wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+        executor.kill()
+        thread.join(120)
+        assert len(failures) == 1
+        assert not is_alive(int((tmp_path / "pid").read_text()))
+        ((_, found),) = executor.run("calls:double", [{"number": 4}], lambda *_: None)
+        assert found["number"] == 8
+    finally:
+        executor.close()

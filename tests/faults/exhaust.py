@@ -1,6 +1,7 @@
 """Kill a scenario at every moment, finish it in a new process, compare. Prints one line of JSON.
 
-A script, so that the process that forks has one thread: ``exhaust.py <scenario> <empty folder>``.
+A script, so that the process that forks has one thread:
+``exhaust.py <scenario> <empty folder> <n>``, which tries every n-th moment.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sqlalchemy as sa
 
 import expunge
-from expunge.data import appending
-from expunge.data import sql as data_sql
+from expunge.data import appending, stones
 from expunge.execution.local import Inline
 from expunge.execution.progress import Silent
 from expunge.home import Home
+from expunge.ledger.sql import VAULT
 from expunge.testing import faults
 from expunge.testing import state as states
 from expunge.testing.fakes import Tiny, people
@@ -103,13 +105,29 @@ def state(home: Home) -> dict[str, Any]:
     """All that must be the same in the end, whatever happened on the way."""
     found: dict[str, Any] = {"rows": rows(home), "files": files(home.site.root)}
     found["requests"] = [(one.kind, one.state, one.samples) for one in home.requests()]
+    found["said"] = said(home)
     with home.site.database.reading() as transaction:
-        found["held"] = len(data_sql.held(transaction, 1))
+        found["held"] = len(stones.of(transaction, 1, [one.id for one in home.requests()]))
         for model in home.site.all_models(transaction):
             version = sql.current(transaction, model.id)
             chains = [chain.to_json() for chain in states.read(model, version)]
             found[model.name] = {"version": version.digest, "chains": chains}
     return json.loads(json.dumps(found))
+
+
+def said(home: Home) -> dict[str, Any]:
+    """What journal, vault and facts say about the requests that there are, each once."""
+    requests = [one.id for one in home.requests()]
+    kept = {record.request: len(record.rows) for record in home.site.journal.read()}
+    kinds = Counter(fact.kind for fact in home.facts() if fact.request in requests)
+    with home.site.database.reading() as transaction:
+        keys = transaction.scalar(sa.select(sa.func.count()).select_from(VAULT))
+    return {
+        "journal": [kept.pop(request, None) for request in requests],
+        "strangers": len(kept),
+        "facts": kinds,
+        "vault": keys,
+    }
 
 
 def rows(home: Home) -> dict[str, list[Any]]:
@@ -128,8 +146,8 @@ def rows(home: Home) -> dict[str, list[Any]]:
     return found
 
 
-# The one says who the home is; the other marks a batch as unfinished until the next append.
-PASSING = ("home-id", "pending")
+# Marks a batch as unfinished until the next append.
+PASSING = ("pending",)
 
 
 def files(root: Path) -> list[str]:
@@ -137,9 +155,11 @@ def files(root: Path) -> list[str]:
     found = []
     for path in sorted(root.rglob("*")):
         # A description of a runtime that was not renamed is a leftover that holds nothing.
-        passing = path.name.startswith("expunge.sqlite") or path.suffix in (".lock", ".part")
-        if path.is_file() and not passing and path.name not in PASSING:
-            kind, folder, *rest = path.relative_to(root).parts
+        passing = path.suffix in (".lock", ".part")
+        kind, *inside = path.relative_to(root).parts
+        is_ours = kind in ("data", "models")  # the others have tests of their own
+        if path.is_file() and is_ours and not passing and path.name not in PASSING:
+            folder, *rest = inside
             found.append(
                 "/".join([kind, folder if kind == "data" else folder.split("-")[1], *rest])
             )
@@ -181,7 +201,7 @@ def warm_up(folder: Path, name: str) -> None:
     finish(folder, name, None)
 
 
-def main(name: str, place: Path) -> None:
+def main(name: str, place: Path, every: int) -> None:
     prepared, folder = place / "prepared", place / "trial"
     warm_up(place / "warm", name)
     prepare(prepared, name)
@@ -194,8 +214,7 @@ def main(name: str, place: Path) -> None:
     kinds = faults.points(act)
     _, whole = json.loads(faults.in_child(lambda: finish(folder, name, None)))
     failures, begun_at = [], []
-    moments = [(n, torn) for n in range(1, len(kinds) + 1) for torn in (False, True)]
-    moments = [(n, torn) for n, torn in moments if not torn or kinds[n - 1] in ("write", "remove")]
+    moments = faults.moments(kinds)[::every]
     for n, torn in moments:
         shutil.rmtree(folder)
         shutil.copytree(prepared, folder)
@@ -231,4 +250,4 @@ def fix_chance() -> None:
 if __name__ == "__main__":
     warnings.simplefilter("ignore", UserWarning)  # "one subject has more than half a slice"
     fix_chance()
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

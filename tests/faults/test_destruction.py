@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
+from expunge.ledger.lease import shared_clock
+from expunge.requests import life
 from expunge.storage import packs
 from expunge.storage.database import METADATA
 from expunge.testing.fakes import Tiny
@@ -213,3 +215,40 @@ def test_rows_are_held_until_the_models_are_whole(home):
     assert receipt.state == "forgotten"
     assert MARKERS["text"] in b"".join(contents(home.site.root).values())
     assert receipt.wait().state == "done"
+
+
+def test_a_held_row_is_there_until_its_release_and_gone_after(place, opened):
+    home = opened(**place)
+    models = [prepare(home), home.model("plain")]
+    before = [payloads(model) for model in models]
+    home.hold("case-17", subjects=[FRIEND])
+    receipt = home.forget([ID]).wait()
+    assert receipt.state == "held"
+    assert MARKERS["text"] in b"".join(contents(home.site.root).values())
+    # No model has it: what learnt from the row is gone already.
+    for model, each in zip(models, before, strict=True):
+        left = {name.split()[1] for name in payloads(model)}
+        assert left == planned_of(home, model)
+        assert left != {name.split()[1] for name in each}
+    assert home.verify(models[0].name).exact
+
+    home.release("case-17")
+    assert receipt.wait().state == "done"
+    check_gone(home)
+
+
+def planned_of(home, model):
+    with home.site.database.reading() as transaction:
+        ground = home.site.ground_of(transaction, model._row)
+    shards = versions.all_shards(model._row)
+    made = [plans.make(model._row.recipe, ground, shard) for shard in shards]
+    return {name.hex() for plan in made for name in plan.names}
+
+
+def test_an_undo_window_keeps_rows_and_after_it_they_are_gone(home):
+    prepare(home)
+    receipt = home.forget([ID], undo_s=3600.0).wait()
+    assert receipt.state == "held"
+    life.tend(home.site, lambda transaction: shared_clock(transaction) + 3600.0)
+    assert receipt.state == "done"
+    check_gone(home)

@@ -1,10 +1,10 @@
-"""Killed before every change of disk or database, and in the midst of every write."""
+"""Killed before every change of disk or database, and in the midst of every write.
+
+A part of these moments; all of them in ``make test-all``.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 SCRIPT = Path(__file__).with_name("exhaust.py")
 
 
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 4])
 @pytest.mark.parametrize(
     ("scenario", "kinds"),
     [
@@ -22,25 +23,15 @@ SCRIPT = Path(__file__).with_name("exhaust.py")
         ("first", {"write", "sync", "replace", "commit"}),
     ],
 )
-def test_a_home_survives_a_kill_at_every_moment(scenario, kinds, tmp_path, record_property):
-    answer = _run(scenario, tmp_path)
+def test_a_home_survives_a_kill_at_every_moment(
+    scenario, kinds, every, tmp_path, record_property, answer_of
+):
+    answer = answer_of(SCRIPT, scenario, tmp_path, every)
     record_property("cases", answer["points"])
     sys.stdout.write(f"{scenario}: killed at {answer['points']} moments, {answer['kinds']}\n")
     assert answer["failures"] == []
     assert kinds <= answer["kinds"].keys()
-    assert answer["points"] >= sum(answer["kinds"].values()) > 10
+    assert answer["points"] * every >= sum(answer["kinds"].values()) > 10
     # Both outcomes occur, and what was accepted once is never lost by a later death.
     assert 0 < answer["begun"] < answer["points"]
     assert answer["once_begun_always"]
-
-
-def _run(scenario: str, folder: Path) -> dict:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), scenario, str(folder)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout)

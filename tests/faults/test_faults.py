@@ -87,7 +87,10 @@ ALLOWED = {
     "storage/database.py": "makes the empty file of a database",
     "storage/locks.py": "lock files are empty",
     "storage/packs.py": "opening makes an empty pack, which is as good as none",
-    "home.py": "makes the empty folder of a home",
+    "storage/journal.py": "makes an empty folder, and opens for disk.write",
+    "ledger/keys.py": "makes an empty folder",
+    "ledger/publish.py": "makes empty folders",
+    "home/opening.py": "makes the empty folders of a home",
     "training/site.py": "makes the folder of a replay, which starts empty and is removed",
     "data/appending.py": "makes and removes empty folders",
     "data/ingest.py": "staging: invisible until disk.replace",
@@ -96,6 +99,8 @@ ALLOWED = {
     "data/index.py": "staging: invisible until disk.replace",
     "data/subjects.py": "staging: invisible until disk.replace",
     "data/erase.py": "opens for disk.write",
+    "training/export.py": "staging: invisible until disk.replace",
+    "training/package.py": "staging: invisible until disk.replace",
     "execution/worker.py": "opens its standard output",
 }
 METHODS = {"write_bytes", "write_text", "unlink", "rename", "rmdir", "mkdir", "touch", "tofile"}

@@ -1,4 +1,4 @@
-"""Trains model ``m`` of a home; tells, or dies, after some slices.
+"""Trains model ``m`` of a home; tells and waits, or dies, after some slices.
 
 A script for processes that are killed: ``training.py <arguments as JSON>``, which are ``home``,
 ``workers`` (0: inline), ``learner`` (as JSON), ``after`` (slices), ``die`` (by SIGKILL).
@@ -23,20 +23,21 @@ SHARDS, SLICES = 2, 4
 
 
 class Telling(Silent):
-    """Says that the n-th slice is done, with the process ids of all workers; or dies."""
+    """Says that the n-th slice is done, with the process ids of all workers, and waits; or dies."""
 
     def __init__(self, after: int, die: bool) -> None:
         self.left, self.die = after, die
 
     def advance(self, _index: int, slices: int, _samples: int) -> None:
         self.left -= slices
-        if self.left == 0:
+        if slices and self.left == 0:
             sys.stdout.write(
                 json.dumps([child.pid for child in psutil.Process().children()]) + "\n"
             )
             sys.stdout.flush()
             if self.die:
                 os.kill(os.getpid(), signal.SIGKILL)
+            signal.pause()  # publishes nothing, however late the signal comes
 
 
 def main() -> None:

@@ -14,20 +14,22 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from expunge import home as homes
 from expunge.core.errors import DataCorrupt, WorkerFailed
 from expunge.execution.local import Workers
+from expunge.home import background as backgrounds
+from expunge.home.background import Background
+from expunge.requests import destroy
 from expunge.testing.fakes import Tiny, people
 from expunge.training.recipe import Sharded
 
 RECIPE = Sharded(Tiny(), shards=2, slices=2)
-TICKING_S = 20.0
+TICKING_S = 200.0
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "execution"))  # workers import `calls`
 
 
 class Ticking:
-    """Runs no unit: what each worker does instead takes 20 s."""
+    """Runs no unit: what each worker does instead takes 200 s."""
 
     def __init__(self, path: Path) -> None:
         self.workers, self.path = Workers(1), path
@@ -44,7 +46,7 @@ class Ticking:
         return int(self.path.read_text())
 
 
-def wait_for(what: Callable[[], object], seconds: float = 20.0) -> None:
+def wait_for(what: Callable[[], object], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end
@@ -73,7 +75,7 @@ def test_opening_resumes_a_request(left, opened):
 
 def test_opening_resumes_a_destruction(left, opened, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(homes.destroy, "destroy", lambda *_: 0)
+        patch.setattr(destroy, "destroy", lambda *_: 0)
         with opened(left) as home:
             home.recover()
             assert home.model("m").version.whole
@@ -91,10 +93,10 @@ def test_opening_resumes_a_model_that_is_behind(left, opened):
 
 def test_opening_without_background_or_without_need_does_nothing(left, opened):
     with opened(left) as home:
-        assert home._background is None
+        assert (home._rebuilding, home._writing) == (None, None)
         assert states(home) == ["forgotten"]
         home.recover()
-    assert opened(left, background=True)._background._thread is None
+    assert opened(left, background=True)._rebuilding._thread is None
 
 
 def test_a_damaged_home_opens_and_the_log_tells(left, opened, caplog):
@@ -117,7 +119,8 @@ def test_closing_ends_a_rebuild_silently_and_opening_resumes_it(left, opened, tm
     home.close()
     assert time.monotonic() - started < TICKING_S / 2
     assert not psutil.pid_exists(pid)
-    assert not home._background._thread.is_alive()
+    assert not home._rebuilding._thread.is_alive()
+    assert not home._writing._thread.is_alive()
     assert caplog.messages == []
     again = opened(left, background=True)
     wait_for(lambda: states(again) == ["done"])
@@ -154,9 +157,9 @@ class Slow(Thread):
 
 
 def test_several_that_wake_at_once_start_one_thread(monkeypatch):
-    monkeypatch.setattr(homes, "Thread", Slow)
+    monkeypatch.setattr(backgrounds, "Thread", Slow)
     monkeypatch.setattr(Slow, "made", 0)
-    barrier, background = Barrier(8), homes._Background(lambda: None)
+    barrier, background = Barrier(8), Background(lambda: None, "failed")
 
     def wake() -> None:
         barrier.wait()
@@ -173,7 +176,7 @@ def test_several_that_wake_at_once_start_one_thread(monkeypatch):
 
 
 def test_nothing_wakes_what_was_stopped():
-    background = homes._Background(lambda: None)
+    background = Background(lambda: None, "failed")
     background.stop()
     background.wake()
     assert background._thread is None
@@ -191,7 +194,7 @@ def test_the_log_tells_our_own_words_and_nobody_elses(caplog, error, told):
     def fail() -> None:
         raise error
 
-    background = homes._Background(fail)
+    background = Background(fail, "failed")
     background.wake()
     wait_for(lambda: caplog.messages)
     background.stop()
@@ -208,7 +211,7 @@ def test_a_failure_of_a_worker_is_told_unless_closing_did_it(caplog, closing):
             background.stop()
         raise WorkerFailed("exit code -9")
 
-    background = homes._Background(fail)
+    background = Background(fail, "failed")
     background.wake()
     wait_for(lambda: closing or caplog.messages)
     background.stop()
@@ -231,10 +234,10 @@ def test_nobody_else_can_read_a_home(tmp_path, opened, umask, is_there):
     home = opened(place)
     home.ingest("people", people(60), id="id", subject="who")
     home.train("m", home.dataset("people").view("y"), RECIPE)
+    home.ledger.sync(wait=True)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in place.iterdir()}
-    assert {name: modes.pop(name) for name in ("data", "models")} == dict.fromkeys(
-        ("data", "models"), 0o700
-    )
+    folders = ("data", "models", "journal", "keys", "ledger", "certificates")
+    assert {name: modes.pop(name) for name in folders} == dict.fromkeys(folders, 0o700)
     assert {"expunge.sqlite", "expunge.sqlite-wal", "expunge.sqlite-shm"} <= modes.keys()
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE(place.stat().st_mode) == (0o755 if is_there else 0o700)

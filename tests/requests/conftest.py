@@ -74,7 +74,8 @@ class World:
         for model in models:
             version = self.home.model(model.name).version
             for chain in state.read(model, version):
-                plan = plans.make(model.recipe, self.ground(), chain.shard)
+                own = self.ground().under(model.scopes)
+                plan = plans.make(model.recipe, own, chain.shard)
                 assert [c.name for c in chain.checkpoints] == [n.hex() for n in plan.names]
                 assert chain.stray == 0
             assert self.home.verify(model.name).exact

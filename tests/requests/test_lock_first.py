@@ -46,7 +46,7 @@ class Statements:
 
     @staticmethod
     def _plain(statement: str) -> str:
-        return " ".join(statement.split())
+        return " ".join(statement.replace('"', "").split())
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from expunge.data import appending
 from expunge.execution.local import Inline
-from expunge.requests import destroy
+from expunge.requests import destroy, forget
 from expunge.storage import packs
 from expunge.testing.fakes import Tiny, people
 from expunge.training import plan as plans
@@ -95,13 +95,13 @@ def test_a_row_that_came_back_is_learnt_again(world, rows):
 
 def test_a_request_that_was_rolled_back_is_not_mistaken_for_another(world, monkeypatch, opened):
     """Another process's tombstone has the number that the one rolled back here would have had."""
-    other, real = opened(world.home.site.root), versions.withdraw
+    other, real = opened(world.home.site.root), forget.enter
 
     def fail(*arguments):
         real(*arguments)
         raise OSError("disk full")
 
-    monkeypatch.setattr(versions, "withdraw", fail)
+    monkeypatch.setattr(forget, "enter", fail)
     with pytest.raises(OSError, match="disk full"):
         world.home.forget(["s1"])
     monkeypatch.undo()

@@ -100,7 +100,7 @@ class Watch:
         with self.home.site.database.reading() as transaction:
             rows = transaction.execute(sa.select(sql._VERSIONS)).all()
         found: dict[str, list[str]] = {"": []}
-        for version in map(sql._version, rows):
+        for version in map(sql.version_of, rows):
             found[version.digest] = [c.frame.name.hex() for c in version.constituents if c.frame]
         return found
 

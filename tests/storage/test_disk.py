@@ -29,6 +29,7 @@ def test_a_write_that_fails_keeps_what_was_there(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         disk.write_file(path, b"second")
     assert path.read_bytes() == b"first"
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
 
 def test_short_writes_are_continued(tmp_path, monkeypatch):

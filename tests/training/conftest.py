@@ -49,13 +49,19 @@ class Land:
             columns.append(Column("tier", Role.TIER, Kind.CATEGORICAL, "int32", categories=TIERS))
         return Schema(tuple(columns))
 
-    def add(self, names: Sequence[str], tier: Sequence[str] = (), parts: int = 1) -> None:
-        """Append a batch of one row per name; a row's subject is its id, its salt known."""
+    def add(
+        self,
+        names: Sequence[str],
+        tier: Sequence[str] = (),
+        parts: int = 1,
+        who: Sequence[str] = (),
+    ) -> None:
+        """Append a batch of one row per name; a row's subject is of its id, its salt known."""
         number = 1 + max((key[1] for key in self.batches), default=-1)
-        salts = [bytes([number + 1]) * 15 + bytes([i]) for i in range(len(names))]
+        salts = [bytes([number + 1]) * 15 + bytes([i % 256]) for i in range(len(names))]
         rows: dict[str, Any] = {
             "id": list(names),
-            "who": [f"of {name}" for name in names],
+            "who": list(who) or [f"of {name}" for name in names],
             "x": np.arange(len(names), dtype=np.float32),
             "y": ["yes" if i % 2 else "no" for i in range(len(names))],
             "expunge:salt": pa.array(salts, pa.binary(16)),
@@ -87,6 +93,12 @@ class Land:
 @pytest.fixture
 def land(tmp_path: Path) -> Land:
     return Land(tmp_path / "land")
+
+
+@pytest.fixture(scope="session")
+def shared_land(tmp_path_factory: pytest.TempPathFactory) -> Land:
+    """One for many examples of hypothesis: they may change which rows are gone, nothing else."""
+    return Land(tmp_path_factory.mktemp("land") / "land")
 
 
 @pytest.fixture

@@ -41,6 +41,15 @@ def key(name: str) -> int:
     return int.from_bytes(hashed, "little")
 
 
+def token(name: str) -> int:
+    hashed = blake2b(name.encode(), digest_size=8, key=SECRET, person=b"token").digest()
+    return int.from_bytes(hashed, "little")
+
+
+def leaf(place: int, name: str) -> bytes:
+    return struct.pack(">QQ", key(name), token(name)) + commitment(place, name)
+
+
 def commitment(place: int, name: str) -> bytes:
     salt = b"\x01" * 15 + bytes([place])
     subject = f"of {name}".encode()
@@ -68,8 +77,9 @@ def by_hand(gone: str = "") -> list[bytes]:
     names = []
     for part, rows in enumerate(halves):
         if rows:
-            leaves = [commitment(place, person) for _, place, person in rows]
-            name = h("checkpoint", name, b"slice:0:0:%d" % part, root(leaves))
+            leaves = [leaf(place, person) for _, place, person in rows]
+            count = struct.pack("<Q", len(rows))
+            name = h("checkpoint", name, b"slice:0:0:%d" % part, count, root(leaves))
             names.append(name)
     return names
 
@@ -95,8 +105,8 @@ def test_names_are_these() -> None:
         == "d482b4a18bcf9210b9c9721a67d8d392a3a968c663d54e62534a7838316646d5"
     )
     assert [name.hex() for name in by_hand()] == [
-        "16546b869667b73f8b38d0677523a82169618b3dfdd8d8ae630ec01aa9669b96",
-        "7ea378dd49dec84c2476a1e1be2ae60bca4b921d58ce66c4a6b8414e645cbe00",
+        "e7b565486c29df69ba1171c113e3c8a14dc3c08e6d16262fdd8857894e5a55e8",
+        "9f8b54807a47803fd5a2b5ebffe44ad802c0cb409f357e27ae813766c5801e8e",
     ]
 
 

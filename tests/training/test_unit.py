@@ -87,6 +87,15 @@ def test_what_the_plan_does_not_name_is_cut_off_at_once(home: Home, whole: Unit)
     assert [name for name, _ in frames(whole.folder)] == list(after.plan.names)
 
 
+def test_a_unit_tells_the_name_of_its_last_checkpoint(
+    home: Home, whole: Unit, tmp_path: Path
+) -> None:
+    assert run(whole)["name"] == whole.plan.names[-1].hex()
+    assert run(replace(whole, folder=tmp_path, plan=Plan(0, ())))["name"] is None
+    (rebuilt,) = [fact for fact in home.facts() if fact.kind == "unit.rebuilt"]
+    assert rebuilt.body["name"] == whole.plan.names[-1].hex()
+
+
 def test_stopped_anywhere_a_pack_holds_only_what_the_plan_names(home: Home, whole: Unit) -> None:
     home.forget(ids_of(whole, 0)[:1])
     after = planned(home)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 
+from expunge.cli import looking
 from expunge.cli.common import (
     DEFAULT_HOME,
     AsJson,
@@ -22,8 +24,8 @@ from expunge.cli.common import (
 )
 from expunge.cli.endings import Exit, keeps
 from expunge.cli.models import described as model_described
+from expunge.cli.remote import Server
 from expunge.cli.samples import described
-from expunge.cli.shards import blocks
 
 if TYPE_CHECKING:
     from expunge.home import Home
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 
 def status(
+    server: Server = None,
     home: Place = DEFAULT_HOME,
     files: Files = None,
     as_json: AsJson = False,
@@ -41,11 +44,23 @@ def status(
     taken away and are not rebuilt yet. Costs nothing; safe to run at any time, also while
     another process trains.
     """
+    if server:
+        from expunge.cli import remote_looking
+
+        remote_looking.status(server, as_json)
+        return
     with opened(home, files) as there:
         datasets = [described(there.dataset(name)) for name in there.datasets()]
         models = [_model(there, name) for name in there.models()]
         requests = [
-            {"request": r.id, "kind": r.kind, "samples": r.samples, "accepted": r.accepted}
+            {
+                "request": r.id,
+                "kind": r.kind,
+                "state": r.state,
+                "samples": r.samples,
+                "accepted": r.accepted,
+                "deadline": r.deadline,
+            }
             for r in there.requests()
             if r.done is None
         ]
@@ -54,24 +69,72 @@ def status(
         "datasets": datasets,
         "models": models,
         "open_requests": requests,
-        "next": _next(datasets, models, bool(requests)),
+        "next": _next(datasets, models, {str(r["state"]) for r in requests}),
     }
-    finish(as_json, body, _status(body))
+    finish(as_json, body, looking.shown(body))
 
 
 def verify(
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")],
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="Name of a model, or a certificate (.zip).")
+    ],
+    log_key: Annotated[
+        list[str] | None,
+        typer.Option("--log-key", metavar="KEY", help="Public key of the log that you trust."),
+    ] = None,
+    witness_key: Annotated[
+        list[str] | None,
+        typer.Option("--witness-key", metavar="KEY", help="A witness that must have cosigned."),
+    ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Build again what the certificate names, and compare.")
+    ] = False,
+    share: Annotated[
+        float,
+        typer.Option(
+            "--share",
+            min=0,
+            max=1,
+            help="Of the shards, build this part; the certificate's digest chooses which.",
+        ),
+    ] = 1.0,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="Replay from a package instead of a home."),
+    ] = None,
     home: Place = DEFAULT_HOME,
     files: Files = None,
     workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Build a model again from the remaining samples alone, and compare names and bytes.
+    """Check that a model, or a certificate, is what it says.
 
-    It trains in an empty folder, so it costs a full training and changes nothing. Exit code 0:
-    every served checkpoint is, byte for byte, that of a model which never saw the forgotten
-    samples. Exit code 1: it is not, or that cannot be said here; the answer says why.
+    A model is built again from the remaining samples alone, in an empty folder, and names and bytes
+    are compared; it costs a full training and changes nothing. A certificate is checked with
+    the log's public key alone: no home, no network; with --replay, the shards that it names are
+    built again as well. Exit code 0: everything is as it should be. Exit code 1: it is not, or
+    that cannot be said here; the answer says why.
     """
+    if Path(target).is_file():
+        from expunge.cli import verifying
+
+        asked = verifying.Asked(
+            Path(target),
+            tuple(log_key or ()),
+            tuple(witness_key or ()),
+            replay,
+            share,
+            data,
+            home,
+            files,
+            workers,
+        )
+        verifying.run(asked, as_json)
+    else:
+        _verify_model(target, home, files, workers, as_json)
+
+
+def _verify_model(name: str, home: str, files: Path | None, workers: int, as_json: bool) -> None:
     with opened(home, files, workers=workers) as there:
         found: list[Replay] = []
         with keeps("Nothing was changed; nothing is known yet."):
@@ -89,6 +152,7 @@ def verify(
         "checkpoints": found[0].checkpoints,
         "same_checkpoints": found[0].frames,
         "changed_rows": found[0].changed_rows,
+        "changed_batches": found[0].changed_roots,
         "seconds": took,
     }
     finish(as_json, body, *_verified(body, words))
@@ -108,6 +172,12 @@ def judged(replay: Replay) -> tuple[str, str]:
             "rows-changed",
             f"[bold red]no[/]: {count(replay.changed_rows, 'row')} on the disk differ from what "
             "was ingested: files were changed. Do not rely on this model, nor on the rows.",
+        )
+    if replay.changed_roots:
+        return (
+            "rows-changed",
+            f"[bold red]no[/]: {count(replay.changed_roots, 'batch', 'batches')} of rows are not "
+            "those that the ledger was told of when they came. Do not rely on this model.",
         )
     if replay.same_names < replay.constituents:
         return (
@@ -145,75 +215,16 @@ def _model(home: Home, name: str) -> dict[str, Any]:
     }
 
 
-def _next(datasets: list[dict[str, Any]], models: list[dict[str, Any]], open_requests: bool) -> str:
+def _next(datasets: list[dict[str, Any]], models: list[dict[str, Any]], states: set[str]) -> str:
     if not datasets:
         return "expunge ingest NAME FILE --id COL --subject COL"
-    if open_requests or any(model["unfinished"] for model in models):
+    if "forgotten" in states or any(model["unfinished"] for model in models):
         return "expunge recover"
     if not models:
         return (
             f"expunge train MODEL --dataset {datasets[0]['dataset']} --target COL --learner xgboost"
         )
     return f"expunge verify {models[0]['model']}"
-
-
-def _status(body: dict[str, Any]) -> RenderableType:
-    parts: list[RenderableType] = [_datasets(body), ""]
-    if body["models"]:
-        parts += [_models(body), ""]
-    for request in body["open_requests"]:
-        parts.append(
-            f"[yellow]open[/]   {request['kind']} {count(request['samples'], 'sample')}, "
-            f"{request['accepted'][:19].replace('T', ' ')} UTC: forgotten, not rebuilt or "
-            f"destroyed yet"
-        )
-    return Group(*parts, f"[dim]next   {body['next']}[/]")
-
-
-def _datasets(body: dict[str, Any]) -> Table:
-    table = _table("dataset", "rows", "forgotten", "batches", "columns")
-    for one in body["datasets"]:
-        table.add_row(
-            one["dataset"],
-            f"{one['rows']:,}",
-            f"{one['forgotten']:,}",
-            f"{one['batches']:,}",
-            f"{len(one['schema']['columns']):,}",
-        )
-    return table
-
-
-def _models(body: dict[str, Any]) -> Table:
-    table = _table("model", "of", "learner", "samples", "version", "state", "shards")
-    for one in body["models"]:
-        table.add_row(
-            one["model"],
-            one["dataset"],
-            one["learner"],
-            f"{one['samples']:,}",
-            str(one["version"] or "none")[:12],
-            _state(one),
-            f"{len(one['shards'])} × {one['slices']}  {blocks(one['shards'])}",
-        )
-    return table
-
-
-def _state(model: dict[str, Any]) -> str:
-    if model["version"] is None:
-        return "[yellow]in training[/]"
-    if model["withdrawn"]:
-        return "[bold red]withdrawn[/]"
-    if model["unfinished"]:
-        return f"[yellow]{count(model['unfinished'], 'shard')} to build[/]"
-    return "[green]whole[/]"
-
-
-def _table(*titles: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-    for title in titles:
-        number = title in {"rows", "forgotten", "batches", "columns", "samples"}
-        table.add_column(title, justify="right" if number else "left")
-    return table
 
 
 def _verified(body: dict[str, Any], words: str) -> list[RenderableType]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 from expunge.core.errors import InputError
 
@@ -72,13 +73,23 @@ def opened(
     """
     from expunge import home as homes
 
-    if "://" not in place and not make and not (Path(place) / "expunge.sqlite").exists():
+    if not make:
+        check_there(place)
+    with homes.open(place, files=files, executor=executor(workers), background=False) as home:
+        yield home
+
+
+def check_there(place: str) -> None:
+    """See that there is a home at ``place``; a server of databases is asked later.
+
+    Raises:
+        InputError: There is none.
+    """
+    if "://" not in place and not (Path(place) / "expunge.sqlite").exists():
         raise InputError(
             f"There is no home at {place!r}. Name it with --home or EXPUNGE_HOME, or begin one "
             f"with `expunge ingest`."
         )
-    with homes.open(place, files=files, executor=executor(workers), background=False) as home:
-        yield home
 
 
 def finish(as_json: bool, body: Mapping[str, Any], *shown: RenderableType) -> None:
@@ -88,7 +99,7 @@ def finish(as_json: bool, body: Mapping[str, Any], *shown: RenderableType) -> No
         return
     console = out()
     for renderable in shown:
-        console.print(renderable)
+        console.print(renderable, soft_wrap=isinstance(renderable, Text))
 
 
 def out() -> Console:
@@ -97,6 +108,11 @@ def out() -> Console:
     if not console.is_terminal:
         console.width = _WIDTH_ELSEWHERE
     return console
+
+
+def whole(line: str) -> Text:
+    """A line to be copied: never broken, however long."""
+    return Text(line, no_wrap=True, overflow="ignore")
 
 
 def only_dataset(home: Home, name: str | None) -> str:
@@ -110,6 +126,11 @@ def only_dataset(home: Home, name: str | None) -> str:
             f"{': ' if names else ''}{', '.join(map(repr, names))}."
         )
     return names[0]
+
+
+def operator() -> str:
+    """Who sits at this machine, as the ledger of a home may name them: by a role."""
+    return "operator"
 
 
 def timed(work: Callable[[], Any]) -> float:

@@ -47,7 +47,7 @@ def search(folder: Path, needles: Collection[bytes]) -> Search:
 
 
 def of_rows(home: Home, dataset: str, ids: Iterable[str]) -> set[bytes]:
-    """Bytes that only these rows have: ids, salts, commitments, and cells nobody else has."""
+    """Bytes that only these rows have: ids, salts, and cells nobody else has."""
     with home.site.database.reading() as transaction:
         ground = home.site.ground(transaction, home.site.dataset(transaction, dataset).id)
     wanted, ring = list(ids), Ring(ground.dataset.secret)
@@ -56,7 +56,6 @@ def of_rows(home: Home, dataset: str, ids: Iterable[str]) -> set[bytes]:
         ordinals = [o for o in batch.find_ids(wanted, ring).tolist() if o >= 0]
         salts = batch.export(np.array(ordinals, np.int64)).column(SALT).to_pylist()
         needles |= {bytes(salt) for salt in salts}
-        needles |= {batch.commitments(o, o + 1).tobytes() for o in ordinals}
         needles |= _cells(batch, ordinals)
     return needles
 

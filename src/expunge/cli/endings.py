@@ -22,7 +22,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from expunge.core import errors
-from expunge.core.errors import ExpungeError
+from expunge.core.errors import ExpungeError, LibraryMissing
 
 JSON: Final = "expunge.json"
 """Where a context's ``meta`` keeps whether the answer is to be JSON."""
@@ -52,11 +52,37 @@ class Interrupted(KeyboardInterrupt):
 _UNAVAILABLE: Final = (
     Unavailable,
     errors.ModelWithdrawn,
+    errors.ModelRetired,
     errors.WorkerFailed,
     errors.DataCorrupt,
     errors.FormatUnsupported,
+    errors.LibraryMissing,
     errors.PlanStale,
+    errors.JournalUnwritten,
+    errors.BrokerUnreachable,
+    errors.ServerBusy,
+    errors.ServerStopping,
+    errors.OutcomeUnknown,
 )
+_UNREACHABLE: Final = "server-unreachable"  # its class would load httpx
+_OWN_FAULT: Final = 500
+_SERVICE: Final = (
+    "fastapi",
+    "httptools",
+    "prometheus_client",
+    "pydantic",
+    "pydantic_settings",
+    "starlette",
+    "structlog",
+    "uvicorn",
+)
+_EXTRAS: Final = {
+    **dict.fromkeys(_SERVICE, "service"),
+    "httpx": "client",
+    "pika": "rabbitmq",
+    "psycopg": "postgres",
+}
+"""What brings a module that a command may lack."""
 
 # What a message advises in Python, as a shell does it.
 _AS_COMMANDS: Final = {
@@ -101,8 +127,7 @@ class Group(TyperGroup):
             said = str(stop) or "Nothing is half done. Run the same command again."
             _end(ctx.meta, Exit.INTERRUPTED, "interrupted", f"Interrupted. {said}")
         except ExpungeError as error:
-            code = Exit.UNAVAILABLE if isinstance(error, _UNAVAILABLE) else Exit.INPUT
-            _end(ctx.meta, code, error.code, in_shell(str(error)))
+            _end(ctx.meta, _exit_of(error), error.code, in_shell(str(error)))
         except _USAGE as error:
             if not ctx.meta.get(JSON):
                 raise
@@ -124,6 +149,11 @@ def keeps(what: str) -> Iterator[None]:
         raise Interrupted(what) from None
 
 
+def _exit_of(error: ExpungeError) -> Exit:
+    is_servers = getattr(error, "status", 0) >= _OWN_FAULT or error.code == _UNREACHABLE
+    return Exit.UNAVAILABLE if is_servers or isinstance(error, _UNAVAILABLE) else Exit.INPUT
+
+
 def in_shell(message: str) -> str:
     """``message`` with its advice as options and commands."""
     for python, shell in _AS_COMMANDS.items():
@@ -132,6 +162,9 @@ def in_shell(message: str) -> str:
 
 
 def _foreign(error: Exception) -> tuple[Exit, str, str]:
+    if isinstance(error, ModuleNotFoundError) and (extra := _extra_of(error)):
+        missing = LibraryMissing("This command", extra)
+        return _exit_of(missing), missing.code, str(missing)
     if isinstance(error, OSError):
         where = f" {str(error.filename)!r}" if error.filename else ""
         bad = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
@@ -148,6 +181,10 @@ def _foreign(error: Exception) -> tuple[Exit, str, str]:
         f"A fault of ours: {type(error).__name__} at {place}. Its text is left out, because it may "
         f"quote a cell; EXPUNGE_TRACEBACK=1 shows all of it. Nothing is half done.",
     )
+
+
+def _extra_of(missing: ModuleNotFoundError) -> str | None:
+    return _EXTRAS.get((missing.name or "").partition(".")[0])
 
 
 def _end(meta: Mapping[str, Any], code: Exit, kind: str, message: str) -> None:

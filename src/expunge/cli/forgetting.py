@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from expunge.cli import ids, recovery
+from expunge.cli import asking, recovery
+from expunge.cli.asking import Named, Terms
 from expunge.cli.common import (
     DEFAULT_HOME,
     AsJson,
@@ -21,53 +20,41 @@ from expunge.cli.common import (
     opened,
 )
 from expunge.cli.endings import keeps
-from expunge.core.errors import NothingToForget, SamplesUnknown
+from expunge.cli.remote import Server
+from expunge.core.errors import SamplesUnknown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from expunge.home import Home, Receipt
 
 _PLACES_SHOWN: Final = 5
 
 
-class Missing(StrEnum):
-    """What to do about ids that the dataset never held."""
-
-    RAISE = "raise"
-    IGNORE = "ignore"
-
-
 def forget(
-    samples: Annotated[
-        list[str] | None, typer.Argument(metavar="[IDS]...", help="Sample ids.")
-    ] = None,
-    subject: Annotated[
-        list[str] | None,
-        typer.Option("--subject", metavar="ID", help="A person: all samples about them."),
-    ] = None,
-    file: Annotated[
-        str | None,
-        typer.Option(
-            "--file", metavar="FILE", help="Sample ids, one per line; '-' is standard input."
-        ),
-    ] = None,
-    subject_file: Annotated[
-        str | None, typer.Option("--subject-file", metavar="FILE", help="Subjects, likewise.")
-    ] = None,
-    column: Annotated[
-        str | None,
-        typer.Option("--column", metavar="COL", help="The files are CSV; ids are in this column."),
-    ] = None,
+    samples: asking.Samples = None,
+    subject: asking.Subject = None,
+    file: asking.File = None,
+    subject_file: asking.SubjectFile = None,
+    column: asking.Column = None,
     every: Annotated[
         int,
         typer.Option("--every", min=0, help="Accept after each so many ids; 0: all in one."),
     ] = 0,
-    missing: Annotated[
-        Missing, typer.Option("--missing", help="About ids that the dataset never held.")
-    ] = Missing.RAISE,
+    missing: asking.AboutMissing = asking.Missing.RAISE,
+    kind: asking.OfKind = asking.Kind.ERASE,
+    model: asking.OfModel = None,
+    purpose: asking.ForPurpose = None,
+    method: asking.Method = "rebuild",
+    regime: asking.Regime = None,
+    received: asking.Received = None,
+    effective: asking.Effective = None,
+    undo: asking.Undo = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait until models are whole again.")
     ] = True,
     dataset: OfDataset = None,
+    server: Server = None,
     home: Place = DEFAULT_HOME,
     files: Files = None,
     workers: Workers = 0,
@@ -77,21 +64,22 @@ def forget(
 
     First, in milliseconds and in one transaction: no answer comes from a model that saw them
     any more. Then their shards are rebuilt without them, and their rows and all checkpoints
-    that saw them are destroyed; --no-wait leaves that to `expunge recover`. A request is all or
-    nothing: one unknown id, and nothing is forgotten. Shells keep a history: use --file
-    where ids are personal. With --every, a stream of ids is accepted as it comes.
+    that saw them are destroyed; --no-wait leaves that to `expunge recover`, or to the server. A
+    request is all or nothing: one unknown id, and nothing is forgotten. Shells keep a history:
+    use --file where ids are personal. With --every, a stream of ids is accepted as it comes.
     """
+    named = Named(samples or (), subject or (), file, subject_file, column)
+    terms = asking.terms(kind, model, purpose, method, regime, received, effective, undo, missing)
+    if server:
+        from expunge.cli import remote_forgetting
+
+        remote_forgetting.run(server, named, terms, every, dataset, wait, as_json)
+        return
     with opened(home, files, workers=workers) as there:
         of = only_dataset(there, dataset)
-        named = samples or []
-        streamed = ids.read(file, column) if file else iter(())
-        subjects = [*(subject or ()), *(ids.read(subject_file, column) if subject_file else ())]
         receipts: list[Receipt] = []
         with keeps("Requests that were accepted stand; finish them with `expunge recover`."):
-            receipts.extend(
-                _accept(there, of, *wanted, missing.value)
-                for wanted in _requests(named, streamed, subjects, every)
-            )
+            receipts.extend(_accept(there, of, *wanted, terms) for wanted in named.chunks(every))
         done = recovery.after_all(there, receipts, wait)
     finish(as_json, done.body, *done.shown("Forgot"))
 
@@ -113,24 +101,24 @@ def recover(
     finish(as_json, done, recovery.told(done))
 
 
-def _requests(
-    named: Sequence[str], streamed: Iterator[str], subjects: Sequence[str], every: int
-) -> Iterator[tuple[list[str], list[str]]]:
-    """Samples and subjects of each request: one of all, or one for each chunk of a stream."""
-    chunks = ids.chunks(streamed, every)
-    first = next(chunks, [])
-    if not (first or named or subjects):
-        raise NothingToForget
-    yield [*named, *first], list(subjects)
-    for chunk in chunks:
-        yield chunk, []
-
-
 def _accept(
-    home: Home, dataset: str, samples: list[str], subjects: list[str], missing: str
+    home: Home, dataset: str, samples: list[str], subjects: list[str], terms: Terms
 ) -> Receipt:
     try:
-        return home.forget(samples, subjects=subjects, dataset=dataset, missing=missing)
+        return home.forget(
+            samples,
+            subjects=subjects,
+            dataset=dataset,
+            missing=terms.missing.value,
+            method=terms.method,
+            kind=terms.kind.value,
+            models=terms.models,
+            purpose=terms.purpose,
+            regime=terms.regime,
+            received=terms.received,
+            effective=terms.effective,
+            undo_s=terms.undo_s or 0.0,
+        )
     except SamplesUnknown as error:
         unknown = set(error.ids)
         for given, what in ((samples, "sample ids"), (subjects, "subjects")):

@@ -25,6 +25,7 @@ from expunge.cli.common import (
     timed,
 )
 from expunge.cli.endings import keeps
+from expunge.cli.remote import Server
 from expunge.cli.shards import blocks
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def predict(
     proba: Annotated[
         bool, typer.Option("--proba", help="Probabilities of all classes, a column for each.")
     ] = False,
+    server: Server = None,
     home: Place = DEFAULT_HOME,
     files: Files = None,
     as_json: AsJson = False,
@@ -128,13 +130,18 @@ def predict(
 
     Where FILE has the dataset's id column, it is carried along. Every answer comes from the
     version that is current at that moment, so nobody forgotten has shaped it. A model that is
-    withdrawn does not answer (exit code 3).
+    withdrawn does not answer (exit code 3). A server does not carry ids along.
     """
-    from expunge.cli import predicting
+    if server:
+        from expunge.cli import remote_predicting
 
-    with opened(home, files) as there:
-        model = there.model(name)
-        done = predicting.run(model, file, to, proba=proba, collect=as_json)
+        done = remote_predicting.run(server, name, file, to, proba=proba, collect=as_json)
+    else:
+        from expunge.cli import predicting
+
+        with opened(home, files) as there:
+            model = there.model(name)
+            done = predicting.run(model, file, to, proba=proba, collect=as_json)
     if as_json or to is not None:
         said = f"{count(done.rows, 'row')} predicted by [bold]{name}[/], into {to}."
         finish(as_json, done.body(name, to), said)
@@ -175,3 +182,21 @@ def _trained(body: dict[str, Any]) -> list[str | Table]:
     table.add_row("checkpoints", f"{checkpoints:,}")
     table.add_row("version", str(body["version"])[:16])
     return [f"[bold]{name}[/] is whole, after {seconds(body['seconds'])}.", table]
+
+
+def export(
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An empty or new folder.")],
+    home: Place = DEFAULT_HOME,
+    files: Files = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy what a model serves, for use elsewhere: one file for each shard, and what they are.
+
+    A copy that left cannot be made to forget. That one was made is in the ledger, and in
+    certificates from then on.
+    """
+    with opened(home, files) as there:
+        found = there.export(name, folder)
+    body = {"model": name, "out": str(folder), "files": found}
+    finish(as_json, body, f"{count(len(found), 'file')} of model {name!r} in {folder}.")

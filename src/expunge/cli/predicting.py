@@ -37,8 +37,12 @@ class Done:
         return body | ({"out": str(to)} if to else {"predictions": self.columns})
 
 
-class _Sink(Protocol):
-    def write(self, columns: dict[str, list[Any]]) -> None: ...
+class Sink(Protocol):
+    """Takes predictions, block by block."""
+
+    def write(self, columns: dict[str, list[Any]]) -> None:
+        """Take columns of a block."""
+        ...
 
 
 def run(model: Model, file: Path, to: Path | None, *, proba: bool, collect: bool) -> Done:
@@ -49,7 +53,7 @@ def run(model: Model, file: Path, to: Path | None, *, proba: bool, collect: bool
         raise InputError(f"Model {model.name!r} is a regression: it has no probabilities.")
     stream = open_source(file, types)
     done = Done()
-    with _sink(to, done if collect else None) as sink:
+    with sink(to, done if collect else None) as into:
         for block in stream.blocks:
             answer = _answer(model, block, done.rows)
             ids = (
@@ -57,7 +61,7 @@ def run(model: Model, file: Path, to: Path | None, *, proba: bool, collect: bool
                 if id_column in stream.columns
                 else {}
             )
-            sink.write(ids | _named(model, answer, proba))
+            into.write(ids | _named(model, answer, proba))
             done.rows += block.num_rows
             if answer.version not in done.versions:
                 done.versions.append(answer.version)
@@ -84,7 +88,8 @@ def _named(model: Model, answer: Prediction, proba: bool) -> dict[str, list[Any]
 
 
 @contextmanager
-def _sink(to: Path | None, done: Done | None) -> Iterator[_Sink]:
+def sink(to: Path | None, done: Done | None) -> Iterator[Sink]:
+    """Where predictions go: into ``done``, to a file, or to standard output."""
     if to is None:
         yield _Collected(done) if done else _Csv(sys.stdout)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -16,6 +16,12 @@ from expunge.cli.endings import keeps
 if TYPE_CHECKING:
     from expunge.home import Home, Receipt
     from expunge.storage.facts import Recorded
+
+
+_HELD: Final = (
+    "Their rows are held: by an undo window, a legal hold, or because other models learn from "
+    "them. [dim]Next: expunge requests list[/]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,9 @@ class Answer:
             before = f": {count(body['already'], 'row')} {were} forgotten before"
             gone = before if body["already"] else ""
             return [f"[bold]Nothing to do[/]{gone}. No model has seen them."]
+        if body["state"] == "scheduled":
+            waiting = count(body["samples"], "sample")
+            return [f"[bold]Accepted[/]: {waiting} will be forgotten at the moment that was named."]
         lines: list[RenderableType] = [
             f"[bold green]{word} {count(body['samples'], 'sample')}[/] after "
             f"[bold]{seconds(body['seconds'])}[/]: no answer comes from a model that saw "
@@ -43,7 +52,11 @@ class Answer:
                 f"[yellow]note[/]   {count(values, 'declared value')} of column {column!r} lost the "
                 f"last row that held {'it' if values == 1 else 'them'}; the place is kept."
             )
-        return [*lines, self._later() if body["state"] != "done" else told(body["recovery"])]
+        if body["state"] == "held":
+            return [*lines, told(body["recovery"]), _HELD]
+        if body["state"] != "done":
+            return [*lines, self._later()]
+        return [*lines, told(body["recovery"]), *self._certified()]
 
     def _models(self) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), show_header=False)
@@ -52,6 +65,14 @@ class Answer:
         for model in self.body["models"]:
             table.add_row(f"  {model['model']}", _change(model))
         return table
+
+    def _certified(self) -> list[RenderableType]:
+        requests = self.body["requests"]
+        if len(requests) > 1:
+            return [
+                f"[dim]Next: expunge certificate save REQUEST, for {len(requests):,} requests[/]"
+            ]
+        return [f"[dim]Next: expunge certificate save {requests[0]}[/]"]
 
     def _later(self) -> str:
         return (
@@ -76,7 +97,7 @@ def after_all(home: Home, receipts: Sequence[Receipt], wait: bool) -> Answer:
         "samples": sum(one.samples for one in accepted),
         "already": sum(one.already for one in accepted),
         "seconds": max(one.seconds for one in accepted),
-        "state": "done" if states == {"done"} else "forgotten",
+        "state": states.pop() if len(states) == 1 else "forgotten",
         "models": _changes(receipts),
         "lost": {column: n for receipt in receipts for column, n in receipt.lost.items()},
     }

@@ -191,3 +191,21 @@ def _schema(file: Path) -> Schema:
             f"{file.name!r} is no schema ({type(error).__name__}). Expected JSON as "
             f"`expunge status --json` prints it for a dataset, under `schema`."
         ) from None
+
+
+def package(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of the dataset.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An empty or new folder.")],
+    home: Place = DEFAULT_HOME,
+    files: Files = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the remaining rows for an auditor, who replays certificates without this home.
+
+    No byte of a forgotten row is in it, but everybody else's rows are, and the secret that
+    orders them: give it only to whom you would give the data.
+    """
+    with opened(home, files) as there:
+        there.package(dataset, folder)
+    said = f"Remaining rows of {dataset!r}: {folder}. Check: expunge verify CERTIFICATE --replay"
+    finish(as_json, {"dataset": dataset, "out": str(folder)}, f"{said} --data {folder}")

@@ -12,17 +12,47 @@ ExpungeError
 │   ├── ViewInvalid
 │   ├── RecipeInvalid
 │   ├── NothingToForget
+│   ├── MethodUnavailable       a model cannot forget that way
+│   ├── SecondPersonNeeded      who sent a request cannot approve it
 │   ├── SamplesUnknown
 │   └── SamplesForgotten        a forgotten id came back without ``readmit``
 ├── UnknownName                 no such dataset, model, learner or method
+│   └── RequestUnknownHere      a request whose dataset a restored backup lacks
 ├── NameTaken
+├── RequestMoveRefused          a request is not in a state from which it may move so
+├── GateClosed                  a rebuilt model would answer worse than its owner allows
+├── UndoRefused                 what a request did cannot be taken back any more
+├── ModelRetired                a model was taken out of service for good
 ├── ModelWithdrawn              no clean constituent is left to answer
 ├── StateNotCanonical           a learner's state has no canonical bytes
 ├── PlanStale                   rows changed under a plan; make a new one
 ├── DataCorrupt                 stored bytes do not match their digest
 ├── FormatUnsupported           written by another version of Expunge
+├── LibraryMissing              an optional library is not installed
 ├── HomeMismatch                a database and a folder that do not belong together
-└── WorkerFailed                a worker process died or raised
+├── WorkerFailed                a worker process died or raised
+├── ClaimLost                   another worker has the unit now
+├── JournalUnwritten            requests stand, but not in the journal yet
+├── BrokerUnreachable           the queue did not take what was published
+├── CertificateNotReady         its request is not done
+├── CertificateRefused          nothing was forgotten by its request in the end
+├── KeyInvalid                  a signing key cannot be used
+├── EntryTooLarge               a fact does not fit into an entry of the ledger
+├── ServiceError                a server says no; what it was asked for is not wrong in itself
+│   ├── CredentialsInvalid      no API key, or one that does not work
+│   ├── ScopeMissing            an API key does not reach that far
+│   ├── ServerBusy              too many wait
+│   ├── ServerStopping
+│   ├── OutcomeUnknown          a request may have been accepted, or not
+│   ├── IdempotencyInFlight
+│   └── IdempotencyReused       one idempotency key for two requests
+└── LedgerError                 the ledger says no
+    ├── NoteInvalid             a signed note is malformed, or its signature is wrong
+    ├── ProofInvalid            a proof does not show what it should
+    ├── CertificateInvalid      a certificate is malformed, or was changed
+    ├── LedgerForked            two histories under one key
+    ├── LeaseHeld               another process moves facts into the tree
+    └── WitnessRefused          a witness did not cosign
 """
 
 from __future__ import annotations
@@ -116,6 +146,33 @@ class NothingToForget(InputError):
         super().__init__("The request names no samples and no subjects. Name at least one.")
 
 
+class MethodUnavailable(InputError):
+    """A request names a method that a model which it covers cannot be treated with."""
+
+    code = "method-unavailable"
+
+    def __init__(self, method: str, possible: Collection[str]) -> None:
+        self.method, self.possible = method, sorted(possible)
+        super().__init__(
+            f"Not every model that is meant can forget by {method!r}; nothing was accepted. All "
+            f"of them can by {', '.join(map(repr, self.possible))}. Name one of these, or narrow "
+            f"the request by `models`."
+        )
+
+
+class SecondPersonNeeded(InputError):
+    """A request was to be approved by nobody, or by who sent it."""
+
+    code = "second-person-needed"
+
+    def __init__(self, request: str) -> None:
+        self.request = request
+        super().__init__(
+            f"Request {request} waits for a second person's approval: name an `approver` who is "
+            f"not the one that sent it."
+        )
+
+
 class SamplesUnknown(InputError):
     """A request names samples or subjects that the dataset never held."""
 
@@ -154,6 +211,22 @@ class UnknownName(ExpungeError, LookupError):
         )
 
 
+class RequestUnknownHere(UnknownName):
+    """A request that only the journal knows: a restored backup lacks its dataset."""
+
+    code = "request-unknown-here"
+
+    def __init__(self, request: str) -> None:
+        super().__init__("request", request, [])
+        self.request = request
+        self.args = (
+            f"Request {request} was accepted, and is about a dataset that is not here: it came "
+            f"after the backup from which this home was restored. Of its rows nothing is left, so "
+            f"there is nothing to do and nothing to certify. If you ingest the dataset again, "
+            f"leave out who asked to be forgotten.",
+        )
+
+
 class NameTaken(ExpungeError):
     """A dataset or model of that name exists and is another one."""
 
@@ -162,6 +235,56 @@ class NameTaken(ExpungeError):
     def __init__(self, kind: str, name: str, advice: str) -> None:
         self.kind, self.name = kind, name
         super().__init__(f"There is a {kind} {name!r} already. {advice}")
+
+
+class RequestMoveRefused(ExpungeError):
+    """A request is in a state from which it may not move so."""
+
+    code = "request-move-refused"
+
+    def __init__(self, request: str, start: str, to: str) -> None:
+        self.request, self.start, self.to = request, str(start), str(to)
+        super().__init__(
+            f"Request {request} is {self.start}: from there it cannot become {self.to}. Look at "
+            f"it again; somebody may have decided about it meanwhile."
+        )
+
+
+class UndoRefused(ExpungeError):
+    """What a request did cannot be taken back: too late, a correction, or ids that came again."""
+
+    code = "undo-refused"
+
+    def __init__(self, request: str, why: str) -> None:
+        self.request = request
+        super().__init__(f"Request {request} cannot be undone: {why}")
+
+
+class GateClosed(ExpungeError):
+    """What was rebuilt is not published: the model would answer worse than its owner allows."""
+
+    code = "gate-closed"
+
+    def __init__(self, model: str, metric: str, score: float, floor: float) -> None:
+        self.model, self.metric, self.score, self.floor = model, metric, score, floor
+        super().__init__(
+            f"Model {model!r} would have an {metric} of {score:.4g} with what was rebuilt; its gate "
+            f"asks for {floor:.4g}. It goes on answering without that, clean. Lower the floor with "
+            f"`home.gate`, or add rows, and retry."
+        )
+
+
+class ModelRetired(ExpungeError):
+    """A model was taken out of service for good."""
+
+    code = "model-retired"
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        super().__init__(
+            f"Model {model!r} was retired: its checkpoints are destroyed and it never answers "
+            f"again. Train another one under another name."
+        )
 
 
 class ModelWithdrawn(ExpungeError):
@@ -219,7 +342,25 @@ class FormatUnsupported(ExpungeError):
     code = "format-unsupported"
 
     def __init__(self, what: str, found: object, known: object) -> None:
-        super().__init__(f"{what} has format {found}; this version reads {known}. Upgrade Expunge.")
+        is_older = isinstance(found, int) and isinstance(known, int) and found < known
+        advice = (
+            "It was made by a development version before 0.1: make it again."
+            if is_older
+            else "Upgrade Expunge."
+        )
+        super().__init__(f"{what} has format {found}; this version reads {known}. {advice}")
+
+
+class LibraryMissing(ExpungeError, ImportError):
+    """An optional library is not installed."""
+
+    code = "library-missing"
+
+    def __init__(self, what: str, extra: str) -> None:
+        self.extra = extra
+        super().__init__(
+            f"{what} needs libraries that are not installed. Try: pip install 'expunge[{extra}]'."
+        )
 
 
 class HomeMismatch(ExpungeError):
@@ -234,10 +375,223 @@ class HomeMismatch(ExpungeError):
         )
 
 
+class ClaimLost(ExpungeError):
+    """A unit is another worker's now, or was done by another. Nothing was changed."""
+
+    code = "claim-lost"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The claim on a unit ran out, and another worker took it or made it whole. Nothing "
+            "was changed; what is left to do is done by that worker."
+        )
+
+
 class WorkerFailed(ExpungeError):
-    """A worker process died or raised; what it had finished is kept."""
+    """A worker process died or raised; what it had finished is kept.
+
+    Attributes:
+        kind: Name of the class of what it raised; empty where it died.
+    """
 
     code = "worker-failed"
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, kind: str = "") -> None:
+        self.kind = kind
         super().__init__(f"A worker failed: {what}. Run the command again to resume.")
+
+
+class JournalUnwritten(ExpungeError):
+    """Requests are in effect, and the journal could not be written."""
+
+    code = "journal-unwritten"
+
+    def __init__(self, requests: Collection[str]) -> None:
+        self.requests = list(requests)
+        shown = ", ".join(self.requests[:5]) + (" …" if len(self.requests) > 5 else "")
+        super().__init__(
+            f"{len(self.requests):,} requests stand, but the journal of requests could not be "
+            f"written: a backup that is restored now would lack them. Do not send them again. Mend "
+            f"the cause (its disk may be full); the next opening or `recover` of this home appends "
+            f"them ({shown}; all in `.requests`)."
+        )
+
+
+class BrokerUnreachable(ExpungeError):
+    """The message broker did not take, or did not answer, what it was sent. Nothing is lost."""
+
+    code = "broker-unreachable"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The message broker cannot be used: {what}. Nothing is lost: what is to do stands in "
+            f"the database, and workers look there every few seconds. See that the broker runs."
+        )
+
+
+class CertificateNotReady(ExpungeError):
+    """A certificate was asked for before its request is done."""
+
+    code = "certificate-not-ready"
+
+    def __init__(self, request: str) -> None:
+        self.request = request
+        super().__init__(
+            "The request is not done: a model is still rebuilt without the samples, or rows are "
+            "not destroyed yet. Finish it with `receipt.wait()` or `home.recover()`."
+        )
+
+
+class CertificateRefused(ExpungeError):
+    """A certificate was asked for of a request that made nothing be forgotten in the end."""
+
+    code = "certificate-refused"
+
+    def __init__(self, request: str, state: str) -> None:
+        self.request, self.state = request, state
+        super().__init__(
+            f"The request was {state}: what it named is not forgotten by it, so there is no "
+            f"certificate of unlearning. Its story stands in the ledger "
+            f"(`expunge ledger show --request {request}`)."
+        )
+
+
+class KeyInvalid(ExpungeError):
+    """A signing key cannot be read, or is of another kind. Shows no key material."""
+
+    code = "key-invalid"
+
+
+class EntryTooLarge(ExpungeError):
+    """A fact does not fit into an entry of the ledger."""
+
+    code = "entry-too-large"
+
+    def __init__(self, kind: str, size: int, limit: int) -> None:
+        self.kind, self.size, self.limit = kind, size, limit
+        super().__init__(
+            f"A {kind!r} entry would take {size:,} bytes; the ledger's format allows {limit:,}."
+        )
+
+
+class ServiceError(ExpungeError):
+    """A server says no."""
+
+    code = "service-error"
+
+
+class CredentialsInvalid(ServiceError):
+    """No API key was given, or one that does not work. Which of these is not told."""
+
+    code = "credentials-invalid"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No API key that works was given. Send one as `Authorization: Bearer exp_…`; "
+            "`expunge keys create` makes one."
+        )
+
+
+class ScopeMissing(ServiceError):
+    """An API key does not reach that far."""
+
+    code = "scope-missing"
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+        super().__init__(f"This API key lacks the scope {scope!r}. Use one that has it.")
+
+
+class ServerBusy(ServiceError):
+    """Too many wait."""
+
+    code = "server-busy"
+
+    def __init__(self) -> None:
+        super().__init__("Too many requests wait already; this one was not begun. Send it again.")
+
+
+class ServerStopping(ServiceError):
+    """The server ends what it has begun, and begins nothing."""
+
+    code = "server-stopping"
+
+    def __init__(self) -> None:
+        super().__init__("The server is stopping; this was not begun. Send it to another one.")
+
+
+class OutcomeUnknown(ServiceError):
+    """It took too long, or broke off: a request may have been accepted, or not."""
+
+    code = "outcome-unknown"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "It is not known yet whether this was accepted. Send it again with the same "
+            "Idempotency-Key: it is accepted once. Without a key that may make a second request, "
+            "which does no harm: what is forgotten already stays so."
+        )
+
+
+class IdempotencyInFlight(ServiceError):
+    """A request with that idempotency key is being accepted."""
+
+    code = "idempotency-in-flight"
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__("A request with this Idempotency-Key is being accepted. Ask again later.")
+
+
+class IdempotencyReused(ServiceError):
+    """An idempotency key was used for another request before."""
+
+    code = "idempotency-reused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was used for another request before. Use a new one for each "
+            "request, such as a random UUID."
+        )
+
+
+class LedgerError(ExpungeError):
+    """The ledger, or something that it should prove, is not as it should be."""
+
+    code = "ledger-error"
+
+
+class NoteInvalid(LedgerError):
+    """A signed note is malformed, or a signature by a known key is wrong."""
+
+    code = "note-invalid"
+
+
+class ProofInvalid(LedgerError):
+    """A proof does not show what it should."""
+
+    code = "proof-invalid"
+
+
+class CertificateInvalid(LedgerError):
+    """A certificate is malformed, or was changed after it was issued."""
+
+    code = "certificate-invalid"
+
+
+class LedgerForked(LedgerError):
+    """Two histories of one log do not fit together."""
+
+    code = "ledger-forked"
+
+
+class LeaseHeld(LedgerError):
+    """Another process moves facts into the tree at the moment."""
+
+    code = "lease-held"
+
+
+class WitnessRefused(LedgerError):
+    """A witness did not cosign the log."""
+
+    code = "witness-refused"

@@ -7,19 +7,22 @@ folder that no row of the database names; the next append removes it.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import sqlalchemy as sa
 
 from expunge.core.errors import DataCorrupt, InputError, SchemaMismatch
 from expunge.core.types import Role, Schema
-from expunge.data import ingest, sql
+from expunge.data import barred, ingest, sql
+from expunge.data.barred import Barred
 from expunge.data.datasets import Ground, Grounds
 from expunge.data.ingest import Arrival, Staged, StagedBatch
 from expunge.data.options import Ingest
@@ -32,6 +35,7 @@ from expunge.storage.facts import Fact
 from expunge.storage.locks import alone, alone_if_free
 
 _HEAVY_ROWS = 10
+_FOLDER: Final = re.compile(r"(\d{3,})-(\d{6,})")
 _STAGING = "staging-"
 _PENDING = "pending"
 
@@ -94,13 +98,16 @@ def staging(  # noqa: PLR0913 - one call, made in four places
     with alone(stock.folder / "append.lock"):
         with stock.database.reading() as transaction:
             ground = _ground(stock, transaction, name)
+            away = barred.load(transaction, ground.dataset.id) if ground else Barred()
             _remove_orphans(stock, transaction)
         ring = Ring(
             ground.dataset.secret if ground else secret or secrets.token_bytes(SECRET_BYTES)
         )
         place = ground.dataset.folder if ground else stock.folder / secrets.token_hex(16)
-        number = _number(ground, number)
-        arrival = Arrival(ring, number, _known(ground, replacing), readmit or replacing)
+        with stock.database.reading() as transaction:
+            number = _number(transaction, ground, number)
+        known, readmit = _known(ground, replacing), readmit or replacing
+        arrival = Arrival(ring, number, known, readmit, away)
         folder = place / f"{_STAGING}{number}"
         place.mkdir(parents=True, exist_ok=True)
         try:
@@ -146,6 +153,8 @@ def register(stock: Stock, transaction: sa.Connection, staged: Staging) -> None:
         "number": staged.staged.batches[0].number,
         "schema": staged.staged.schema.digest.hex(),
         "schema_adopted": staged.staged.schema.adopted,
+        # Committed to before any training: nobody can choose the data afterwards.
+        "roots": [[batch.tier, batch.root.hex()] for batch in staged.staged.batches],
     }
     facts.record(transaction, Fact("dataset.ingested", body))
 
@@ -156,8 +165,18 @@ def _ground(stock: Stock, transaction: sa.Connection, name: str) -> Ground | Non
     return stock.grounds.load(transaction, sql.find_dataset(transaction, name, stock.folder))
 
 
-def _number(ground: Ground | None, wanted: int | None) -> int:
-    following = 1 + max((key[1] for key in ground.batches), default=-1) if ground else 0
+def _number(transaction: sa.Connection, ground: Ground | None, wanted: int | None) -> int:
+    """The next batch's number: one that no batch ever had, also where a backup was restored."""
+    taken = [-1]
+    if ground is not None:
+        place = ground.dataset.folder
+        ingested = facts.read(transaction, kinds=["dataset.ingested"])
+        taken += [key[1] for key in ground.batches]
+        taken += [f.body["number"] for f in ingested if f.body["dataset"] == place.name]
+        taken += [
+            int(found[2]) for one in place.glob("*") if (found := _FOLDER.fullmatch(one.name))
+        ]
+    following = 1 + max(taken)
     if wanted is not None and wanted < following:
         raise ValueError(f"`number` must be at least {following}, got {wanted}.")
     return following if wanted is None else wanted

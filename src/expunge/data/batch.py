@@ -15,11 +15,13 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from expunge.core.digest import Json, canonical_json
 from expunge.core.errors import ColumnUnknown, FormatUnsupported
 from expunge.core.types import Column, Kind, Role, Schema
+from expunge.data import leaves
 from expunge.data.index import Index, Ordinals
 from expunge.data.layout import (
     COMMITMENT,
@@ -88,8 +90,13 @@ class Batch:
         return self._hidden(TOKEN, start, stop)
 
     def commitments(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Commitments to rows, (n, 32); zeros where erased."""
+        """Commitments to rows, (n, 32); erased ones keep theirs, which tells nothing any more."""
         return self._bytes(COMMITMENT, COMMITMENT_BYTES, start, stop)
+
+    def leaves(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """What the trees of slices stand on, (n, 48)."""
+        committed = self.commitments(start, stop)
+        return leaves.join(self.keys(start, stop), self.tokens(start, stop), committed)
 
     def erased(self, start: int, stop: int) -> NDArray[np.bool_]:
         """Which rows were erased: only their salt is all zeros."""
@@ -111,9 +118,16 @@ class Batch:
         """Ordinal of each sample id, or -1. The id itself is compared, but of erased rows."""
         found = self.find(ring.tokens(ids))
         column = self.schema.of(Role.ID)[0].name
-        for place, ordinal in enumerate(found.tolist()):
-            if ordinal >= 0 and not self._is_named(column, ordinal, ids[place]):
-                found[place] = -1
+        there = np.flatnonzero(found >= 0)
+        there = there[np.argsort(found[there], kind="stable")]
+        for number, places in self.by_segment(found[there]):
+            here, there = np.split(there, [len(places)])
+            cells = self.segment(number).column(column).take(pa.array(places))
+            named = pa.array([ids[one] for one in here.tolist()], cells.type)
+            others = here[~_truths(pc.equal(cells, named))]
+            for one in others.tolist():  # almost never: erased, or of the same hash
+                if not self._is_named(column, int(found[one]), ids[one]):
+                    found[one] = -1
         return found
 
     def find_id(self, sample: str, ring: Ring) -> int:
@@ -162,6 +176,16 @@ class Batch:
         """Segment of a row, and its place in there."""
         number = bisect_right(self._starts, ordinal) - 1
         return number, ordinal - self._starts[number]
+
+    def bounds(self, number: int) -> tuple[int, int]:
+        """First ordinal of a segment, and the one behind its last."""
+        return self._starts[number], self._starts[number + 1]
+
+    def by_segment(self, ordinals: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Ascending ordinals as (segment, places in there), for each segment that has some."""
+        numbers = np.searchsorted(np.array(self._starts), ordinals, "right") - 1
+        for number in np.unique(numbers).tolist():
+            yield number, ordinals[numbers == number] - self._starts[number]
 
     def close(self) -> None:
         """Let the files go. Arrays that were read keep theirs open; reading opens again."""
@@ -257,6 +281,11 @@ def _joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
 def _hashes(array: pa.Array) -> NDArray[np.uint64]:
     # Not `to_numpy`: its first call imports pandas, half a second that a request would wait.
     return np.frombuffer(array.buffers()[1], np.uint64)[array.offset : array.offset + len(array)]
+
+
+def _truths(array: pa.Array) -> NDArray[np.bool_]:
+    bits = np.frombuffer(array.buffers()[1], np.uint8)
+    return np.unpackbits(bits, count=len(array), bitorder="little").astype(np.bool_)
 
 
 def _objects(array: pa.Array) -> NDArray[Any]:

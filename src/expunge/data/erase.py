@@ -1,58 +1,68 @@
-"""Erase rows of a batch in place: zeros over ids, subjects, cells, salts and commitments.
+"""Erase rows of a batch in place: zeros over ids, subjects, cells and salts.
 
 Keys and tokens stay, so that positions do and a forgotten id is known again; without the
-dataset's secret they name nobody. Lengths of texts stay, their bytes do not.
+dataset's secret they name nobody. Commitments stay, so that the root which was recorded when the
+rows came can still be checked, and absence shown; without their salts nobody can tell what they
+commit to. Lengths of texts stay, their bytes do not.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from expunge.data.batch import Batch
-from expunge.data.layout import KEY, TOKEN
+from expunge.data.layout import COMMITMENT, KEY, TOKEN
 from expunge.storage import disk
+
+STAYS: Final = frozenset({KEY, TOKEN, COMMITMENT})
+"""What of an erased row stays."""
 
 
 def erase(batch: Batch, ordinals: NDArray[np.int64]) -> None:
     """Overwrite rows and wait until the disk has it. Doing it again changes nothing."""
-    of_segment: dict[int, list[int]] = {}
-    for ordinal in np.unique(ordinals).tolist():
-        number, place = batch.locate(ordinal)
-        of_segment.setdefault(number, []).append(place)
-    for number, places in sorted(of_segment.items()):
+    for number, places in batch.by_segment(np.unique(ordinals)):
         _erase_in(batch, number, places)
 
 
-def _erase_in(batch: Batch, number: int, places: list[int]) -> None:
+def extents(
+    source: pa.Buffer, places: NDArray[np.int64], stays: Collection[str] = STAYS
+) -> list[tuple[int, int]]:
+    """Where the bytes of rows lie in a segment's file: (offset, length).
+
+    Args:
+        source: The whole file.
+        places: Of the rows, in the segment.
+        stays: Columns to leave out.
+    """
+    rows = pa.ipc.open_file(pa.BufferReader(source)).get_batch(0)
+    return [
+        (address - source.address, length)
+        for name, column in zip(rows.schema.names, rows.columns, strict=True)
+        if name not in stays
+        for address, length in _cells(column, places.tolist())
+        if length
+    ]
+
+
+def _erase_in(batch: Batch, number: int, places: NDArray[np.int64]) -> None:
     descriptor = os.open(batch.folder / batch.segments[number].file, os.O_RDWR)
     try:
-        for offset, length in _extents(descriptor, places):
+        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as whole:
+            source = pa.py_buffer(whole)
+            found = extents(source, places)
+            del source
+        for offset, length in found:
             disk.write(descriptor, bytes(length), offset)
         disk.sync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _extents(descriptor: int, places: list[int]) -> list[tuple[int, int]]:
-    """Where the rows' bytes lie in the file: (offset, length)."""
-    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as whole:
-        source = pa.py_buffer(whole)
-        rows = pa.ipc.open_file(pa.BufferReader(source)).get_batch(0)
-        found = [
-            (address - source.address, length)
-            for name, column in zip(rows.schema.names, rows.columns, strict=True)
-            if name not in (KEY, TOKEN)
-            for address, length in _cells(column, places)
-            if length
-        ]
-        del rows, source
-        return found
 
 
 def _cells(column: pa.Array, places: list[int]) -> Iterator[tuple[int, int]]:

@@ -11,14 +11,16 @@ import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from expunge.core.errors import SourceEmpty
 from expunge.core.types import Role, Schema
+from expunge.data.barred import Barred
 from expunge.data.batch import write_meta
 from expunge.data.blocks import Blocks, Tokens
+from expunge.data.leaves import batch_root
 from expunge.data.options import Ingest
 from expunge.data.ring import Ring
 from expunge.data.segments import Sorting
@@ -40,6 +42,7 @@ class StagedBatch:
     Attributes:
         tier: Its code.
         largest_subject: Rows of the subject that has most.
+        root: Commits to all rows and to their order (``expunge.data.leaves``).
     """
 
     folder: Path
@@ -47,6 +50,7 @@ class StagedBatch:
     number: int
     rows: int
     largest_subject: int
+    root: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +79,14 @@ class Arrival:
         number: Of the batches that the rows will form.
         known: The dataset's batches so far.
         readmit: Whether ids that were forgotten may come back.
+        barred: Those among them whose rows are not known.
     """
 
     ring: Ring
     number: int = 0
     known: Sequence[Known] = ()
     readmit: bool = False
+    barred: Barred = field(default_factory=Barred)
 
 
 def stage(
@@ -131,7 +137,7 @@ class _Staging:
         blocks = self._read(source, spills, progress)
         schema, moves, tiers = blocks.finish()
         arrival, id_column = self._arrival, schema.of(Role.ID)[0].name
-        ids = Ids(arrival.ring, arrival.known, arrival.readmit, id_column)
+        ids = Ids(arrival.ring, arrival.known, arrival.readmit, id_column, arrival.barred)
         batches = [
             self._write(
                 spill,
@@ -171,11 +177,12 @@ class _Staging:
         return folder
 
     def _write(self, spill: Spill, tier: int, sorting: Sorting, ids: Ids) -> StagedBatch:
-        segments, largest = write_ranges(sorting, spill.ranges(), self._helper)
-        ids.index(sorting.folder, segments, sorting.runs)
+        written = write_ranges(sorting, spill.ranges(), self._helper)
+        ids.index(sorting.folder, written.segments, sorting.runs)
         if list(sorting.folder.glob("*.others")):
-            write_subjects(sorting.folder, segments)
+            write_subjects(sorting.folder, written.segments)
         place = (tier, self._arrival.number)
-        write_meta(sorting.folder, place, self._options.slices, sorting.schema, segments)
+        write_meta(sorting.folder, place, self._options.slices, sorting.schema, written.segments)
         disk.sync_folder(sorting.folder)
-        return StagedBatch(sorting.folder, *place, spill.rows, largest)
+        root = batch_root(written.roots)
+        return StagedBatch(sorting.folder, *place, spill.rows, written.largest, root)

@@ -64,6 +64,17 @@ class Ring:
         return np.frombuffer(b"".join(digests), "<u8")
 
 
+def shards_of(keys: NDArray[np.uint64], shards: int) -> NDArray[np.int64]:
+    """⌊key·shards / 2⁶⁴⌋ of each key, exactly; for at most 2³² shards.
+
+    >>> shards_of(np.array([0, 2**63, 2**64 - 1], np.uint64), 3).tolist()
+    [0, 1, 2]
+    """
+    half, count = np.uint64(32), np.uint64(shards)
+    low = (keys & np.uint64(0xFFFF_FFFF)) * count >> half  # in halves: the product has 96 bits
+    return (((keys >> half) * count + low) >> half).astype(np.int64)
+
+
 def bounds(shard: int, shards: int, part: int = 0, parts: int = 1) -> tuple[int, int]:
     """Keys of a part of a shard, as (low, high); high is exclusive and may be 2⁶⁴.
 

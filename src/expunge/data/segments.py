@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from expunge.core.types import Kind, Role, Schema
+from expunge.data import leaves
 from expunge.data.layout import (
     COMMITMENT,
     COMMITMENT_BYTES,
@@ -43,6 +44,47 @@ class Segment:
     file: str
     rows: int
     first: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a range of the key became.
+
+    Attributes:
+        segments: In ring order.
+        roots: For each of them, the RFC 6962 root over its rows' leaves.
+        largest: Rows of the subject that has most.
+    """
+
+    segments: tuple[Segment, ...] = ()
+    roots: tuple[bytes, ...] = ()
+    largest: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return {
+            "segments": [[s.file, s.rows, s.first] for s in self.segments],
+            "roots": [root.hex() for root in self.roots],
+            "largest": self.largest,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Written:
+        """Read what :meth:`to_json` wrote."""
+        return cls(
+            tuple(Segment(*segment) for segment in value["segments"]),
+            tuple(bytes.fromhex(root) for root in value["roots"]),
+            value["largest"],
+        )
+
+    @classmethod
+    def joined(cls, ranges: Sequence[Written]) -> Written:
+        """Several ranges, in ring order, as one; no subject is in two of them."""
+        return cls(
+            tuple(segment for each in ranges for segment in each.segments),
+            tuple(root for each in ranges for root in each.roots),
+            max((each.largest for each in ranges), default=0),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +118,11 @@ class Sorting:
         return cls(Path(value["folder"]), runs, schema, value["moves"])
 
 
-def write_range(sorting: Sorting, place: int, low: int, high: int) -> tuple[list[Segment], int]:
-    """Write the segments of one range of the key.
-
-    Returns:
-        The segments in order, and the number of rows of the largest subject among them.
-    """
+def write_range(sorting: Sorting, place: int, low: int, high: int) -> Written:
+    """Write the segments of one range of the key."""
     table = read_range(sorting.runs, low, high)
     if not table.num_rows:
-        return [], 0
+        return Written()
     block = table.combine_chunks().to_batches()[0]
     del table
     largest = _longest(np.sort(block.column(KEY).to_numpy()))
@@ -98,10 +136,11 @@ def write_range(sorting: Sorting, place: int, low: int, high: int) -> tuple[list
         del part
     del block
     pa.default_memory_pool().release_unused()
-    return written, largest
+    segments, roots = zip(*written, strict=True)
+    return Written(segments, roots, largest)
 
 
-def _write(sorting: Sorting, rows: pa.RecordBatch, name: str) -> Segment:
+def _write(sorting: Sorting, rows: pa.RecordBatch, name: str) -> tuple[Segment, bytes]:
     columns = {KEY: rows.column(KEY), TOKEN: rows.column(TOKEN), SALT: _salts(rows)}
     for column in stored_columns(sorting.schema):
         cells = rows.column(column.name)
@@ -110,15 +149,21 @@ def _write(sorting: Sorting, rows: pa.RecordBatch, name: str) -> Segment:
             cells = pa.array(moves[cells.to_numpy()])
         columns[column.name] = cells
     stored = pa.record_batch(columns)
-    committed = fixed(commitments(stored, sorting.schema))
-    stored = stored.append_column(COMMITMENT, committed)
+    committed = commitments(stored, sorting.schema)
+    root = leaves.root(leaves.join(_hashes(rows, KEY), _hashes(rows, TOKEN), committed))
+    stored = stored.append_column(COMMITMENT, fixed(committed))
     path = sorting.folder / f"{name}.arrow"
     with pa.ipc.new_file(str(path), stored.schema) as writer:
         writer.write_batch(stored)
     _sync(path)
     if OTHERS in rows.schema.names:
         _write_others(rows.column(OTHERS), sorting.folder / f"{name}.others")
-    return Segment(path.name, stored.num_rows, int(rows.column(KEY)[0].as_py()))
+    return Segment(path.name, stored.num_rows, int(rows.column(KEY)[0].as_py())), root
+
+
+def _hashes(rows: pa.RecordBatch, column: str) -> NDArray[np.uint64]:
+    hashes: NDArray[np.uint64] = rows.column(column).to_numpy()
+    return hashes
 
 
 def _salts(rows: pa.RecordBatch) -> pa.Array:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from expunge.core.errors import CellInvalid, DuplicateSamples, SamplesForgotten
+from expunge.data.barred import Barred
 from expunge.data.batch import TOKENS, Batch
 from expunge.data.index import Hashes, Index, Ordinals, build, within
 from expunge.data.layout import ROW, TOKEN
@@ -38,12 +39,14 @@ class Ids:
 
     Attributes:
         column: Name of the id column.
+        barred: Ids that were forgotten, and whose rows are not known.
     """
 
     ring: Ring
     known: Sequence[Known]
     readmit: bool
     column: str
+    barred: Barred = field(default_factory=Barred)
     _siblings: list[Index] = field(default_factory=list)
 
     def index(self, folder: Path, segments: Sequence[Segment], runs: Sequence[Path]) -> None:
@@ -73,6 +76,8 @@ class Ids:
             self._refuse_known(live, runs, DuplicateSamples([], in_dataset=True))
         if len(gone) and not self.readmit:
             self._refuse_known(gone, runs, SamplesForgotten([]))
+        if not self.readmit and (barred := tokens[self.barred.holds(tokens)]).size:
+            raise SamplesForgotten([row for _, row, _ in self._rows(barred, runs)])
 
     def _in_dataset(self, tokens: Hashes) -> tuple[Hashes, Hashes]:
         """Tokens that stand in known batches, and those that only forgotten rows have."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from expunge.core.errors import WorkerFailed
 from expunge.data.ring import Ring
-from expunge.data.segments import Segment, Sorting, write_range
+from expunge.data.segments import Sorting, Written, write_range
 
 _ENDED: Final = "the process that helps to ingest ended"
 
@@ -87,14 +87,10 @@ class Helper:
 
 def write_ranges(
     sorting: Sorting, ranges: Sequence[tuple[int, int]], helper: Helper | None
-) -> tuple[list[Segment], int]:
-    """Write the segments of all ranges, here and, if there is one, in the helper.
-
-    Returns:
-        The segments in ring order, and the number of rows of the largest subject.
-    """
+) -> Written:
+    """Write the segments of all ranges, here and, if there is one, in the helper."""
     todo = deque((place, *edges) for place, edges in enumerate(ranges))
-    done: dict[int, tuple[list[Segment], int]] = {}
+    done: dict[int, Written] = {}
     failed: list[BaseException] = []
     thread = Thread(target=_feed, args=(helper, sorting, todo, done, failed)) if helper else None
     if thread:
@@ -111,23 +107,21 @@ def write_ranges(
             thread.join()
     if failed:
         raise failed[0]
-    segments = [segment for place in sorted(done) for segment in done[place][0]]
-    return segments, max(largest for _, largest in done.values())
+    return Written.joined([done[place] for place in sorted(done)])
 
 
 def _feed(
     helper: Helper,
     sorting: Sorting,
     todo: deque[tuple[int, int, int]],
-    done: dict[int, tuple[list[Segment], int]],
+    done: dict[int, Written],
     failed: list[BaseException],
 ) -> None:
     try:
         helper.ask(sorting.to_json())
         while todo:
             place, low, high = todo.popleft()
-            segments, largest = helper.ask({"range": [place, low, high]})
-            done[place] = [Segment(*segment) for segment in segments], largest
+            done[place] = Written.from_json(helper.ask({"range": [place, low, high]}))
     except IndexError:
         pass
     except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
@@ -154,9 +148,8 @@ class _Answers:
             self._sorting = Sorting.from_json(message)
             return b"true\n"
         assert self._sorting
-        segments, largest = write_range(self._sorting, *message["range"])
-        answer = [[s.file, s.rows, s.first] for s in segments], largest
-        return json.dumps(answer).encode() + b"\n"
+        written = write_range(self._sorting, *message["range"])
+        return json.dumps(written.to_json()).encode() + b"\n"
 
     def _tokens(self, schema_size: int, block_size: int) -> bytes:
         schema = pa.ipc.read_schema(pa.py_buffer(sys.stdin.buffer.read(schema_size)))

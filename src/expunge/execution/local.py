@@ -46,6 +46,13 @@ class Executor(Protocol):
         """Yield (index, result) as calls end; raise the first error, once all running ended."""
         ...
 
+    def kill(self) -> None:
+        """Kill what runs at the moment; a ``run`` that waits for it ends with an error.
+
+        Later calls work as before. What runs in no process of its own goes on.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of all processes, for good; what still runs in them is killed.
 
@@ -70,6 +77,9 @@ class Inline:
             # Through JSON, so that what works here works in a worker.
             plain = json.loads(json.dumps(argument))
             yield index, call(plain, lambda what, index=index: report(index, what))
+
+    def kill(self) -> None:
+        """As :meth:`Executor.kill`: nothing."""
 
     def close(self) -> None:
         """As :meth:`Executor.close`."""
@@ -140,6 +150,12 @@ class Workers:
             self._abandon(running.values())
         if failures:
             raise failures[0]
+
+    def kill(self) -> None:
+        """As :meth:`Executor.kill`."""
+        with self._lock:
+            for worker in self._busy:
+                worker.end()  # who runs it hears of it, and lets go
 
     def close(self) -> None:
         """As :meth:`Executor.close`."""
@@ -273,7 +289,7 @@ def _error(body: dict[str, Any]) -> Exception:
     """The error that a worker told of, as itself where it is one of ours."""
     kind = getattr(errors, body.get("type", ""), None)
     if kind is None or not issubclass(kind, ExpungeError):
-        return WorkerFailed(body["message"])
+        return WorkerFailed(body["message"], body.get("kind", ""))
     error: ExpungeError = kind.__new__(kind)
     Exception.__init__(error, body["message"])
     error.__dict__.update(body["attributes"])

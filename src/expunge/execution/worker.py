@@ -57,7 +57,8 @@ def _describe(error: Exception) -> dict[str, Any]:
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(last.filename).name}:{last.lineno}"
     advice = "set EXPUNGE_TRACEBACK=1 to see all of it"
-    return {"type": "", "message": f"{type(error).__name__} in {place}; {advice}"}
+    name = type(error).__name__
+    return {"type": "", "kind": name, "message": f"{name} in {place}; {advice}"}
 
 
 def _answer(answers: IO[str], kind: str, body: dict[str, Any]) -> None:

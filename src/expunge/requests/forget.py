@@ -1,67 +1,55 @@
-"""Accept a request: tombstones and clean versions, in one transaction.
+"""Accept requests: tombstones and clean versions, in one transaction for all of a batch.
 
-When the transaction has committed, every version that is served is without the samples. The
-rebuilding that makes the models whole again comes later and changes nothing about that.
+When the transaction has committed, every version that is served is without the samples. Then
+the requests go into the journal, and when no server process answers from an older version any
+more, they are answered. The rebuilding that makes the models whole again comes later and changes
+nothing about that.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from itertools import groupby
+from typing import Final, TypeAlias
 
-import numpy as np
 import sqlalchemy as sa
-from numpy.typing import NDArray
 
-from expunge.core.errors import InputError, NothingToForget, SamplesUnknown
-from expunge.data import sql as data_sql
-from expunge.data.datasets import Ground, Key
-from expunge.data.ring import Ring
-from expunge.data.sql import Place
-from expunge.requests import sql
+from expunge.core.errors import (
+    ExpungeError,
+    InputError,
+    JournalUnwritten,
+    NameTaken,
+    NothingToForget,
+    SamplesUnknown,
+    UnknownName,
+)
+from expunge.data.datasets import Ground
+from expunge.data.places import Place, Places
+from expunge.requests import finding, moments, sql, terms
+from expunge.requests.effect import Change as Change
+from expunge.requests.entering import Asked, Entered, enter
+from expunge.requests.finding import Found as Found
+from expunge.requests.finding import Ledge
+from expunge.requests.finding import Wanted as Wanted
+from expunge.requests.finding import find as find
 from expunge.requests.lost import leaving
+from expunge.requests.moments import Moments
+from expunge.requests.refuse import fact as refusal
+from expunge.requests.sql import Request, State
+from expunge.requests.telling import tell
+from expunge.requests.terms import Terms
 from expunge.storage import facts
-from expunge.storage.facts import Fact
-from expunge.training import sql as training_sql
-from expunge.training import versions
 from expunge.training.site import Site
-from expunge.training.sql import Version
+from expunge.training.sql import Model
 
-MISSING = ("raise", "ignore")
+EXACT: Final = ("rebuild",)
 
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a request names.
-
-    Attributes:
-        missing: ``raise`` or ``ignore`` ids that the dataset never held.
-    """
-
-    samples: tuple[str, ...] = ()
-    subjects: tuple[str, ...] = ()
-    missing: str = "raise"
-
-    def __post_init__(self) -> None:
-        if self.missing not in MISSING:
-            raise InputError(f"`missing` must be 'raise' or 'ignore', got {self.missing!r}.")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a request did to one model.
-
-    Attributes:
-        before: The version that was served, and is not any more.
-        after: The one that is; the same where the model had not seen the samples.
-    """
-
-    model: str
-    before: Version | None
-    after: Version | None
+Left: TypeAlias = Mapping[str, frozenset[int]]
+Ask: TypeAlias = tuple[Wanted, Terms]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +57,13 @@ class Accepted:
     """An accepted request.
 
     Attributes:
-        samples: How many rows are forgotten by it.
+        samples: How many rows are forgotten by it, or will be.
         already: How many of the rows that it names were forgotten before.
         seconds: Time to forget: from the call until no response can come from a model that
             saw the samples.
         left: Codes of the declared values that the rows held, by categorical column. Content:
             it is kept in memory alone.
+        row: The request, as it was registered.
     """
 
     request: str
@@ -83,147 +72,206 @@ class Accepted:
     already: int
     changes: tuple[Change, ...]
     seconds: float
-    left: Mapping[str, frozenset[int]] = field(default_factory=dict, repr=False)
+    row: Request
+    left: Left = field(default_factory=dict, repr=False)
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return self.row.state
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Rows that a request names: those to forget, and how many were gone already."""
+def accept(
+    site: Site,
+    dataset: str,
+    wanted: Wanted,
+    asked: Terms | None = None,
+    possible: Collection[str] = EXACT,
+) -> Accepted:
+    """Forget what ``wanted`` names; by default from now on, in every model of the dataset.
 
-    places: tuple[Place, ...]
-    already: int
+    Costs one transaction with one fsync, another one of the journal, and for each touched shard
+    two binary searches per slice and the reading of one checkpoint; a few milliseconds.
 
-
-def accept(site: Site, dataset: str, wanted: Wanted) -> Accepted:
-    """Forget what ``wanted`` names, from now on, in every model of the dataset.
-
-    Costs one transaction with one fsync, and for each touched shard two binary searches per
-    slice and the reading of one checkpoint; a few milliseconds.
+    Args:
+        site: What the home stands on.
+        dataset: Its name.
+        wanted: What is named.
+        asked: On what terms.
+        possible: Names of the methods that its models can be treated with.
 
     Raises:
         NothingToForget: It names nothing.
         SamplesUnknown: It names what the dataset never held; nothing is forgotten.
+        MethodUnavailable: A model cannot forget by the method that is asked for.
+        NameTaken: Another request has the id that was chosen for it.
+        UnknownName: There is no such dataset, model or regime.
+        JournalUnwritten: It is in effect, and not in the journal yet.
     """
+    (answer,) = _accept(site, dataset, [(wanted, asked or Terms())], possible, leaving)
+    if isinstance(answer, ExpungeError):
+        raise answer
+    return answer
+
+
+def accept_all(
+    site: Site,
+    dataset: str,
+    asked: Sequence[Ask],
+    possible: Collection[str] = EXACT,
+    coalesce_s: float = 0.0,
+) -> list[Accepted | ExpungeError]:
+    """Accept many requests at once: one transaction, and one new version of each model.
+
+    One that cannot be accepted is refused alone: its error stands in its place; so does
+    JournalUnwritten in the place of one that is accepted, and not in the journal yet. As
+    :func:`accept` in all else, but that ``left`` stays empty, and that what is to be rebuilt
+    waits ``coalesce_s`` seconds for more requests.
+
+    Raises:
+        UnknownName: There is no such dataset.
+    """
+    return _accept(site, dataset, asked, possible, _nothing, coalesce_s) if asked else []
+
+
+def _accept(
+    site: Site,
+    dataset: str,
+    asked: Sequence[Ask],
+    possible: Collection[str],
+    note: Callable[[Ground, Sequence[Place]], Left],
+    coalesce_s: float = 0.0,
+) -> list[Accepted | ExpungeError]:
     started = time.perf_counter()
-    if not (wanted.samples or wanted.subjects):
-        raise NothingToForget
-    request = str(uuid.uuid4())
     with site.database.transaction() as transaction:
         row = site.dataset(transaction, dataset)
         ground = site.locked_ground(transaction, row.id)
-        found = find(ground, wanted)
-        changes = enter(site, transaction, ground, found, request, "forget")
-        left = leaving(ground, found.places)
+        models = site.models_of(transaction, row.id)
+        sorted_out = _sort_out(transaction, ground, models, asked, possible)
+        good = [one for one in sorted_out if isinstance(one, Asked)]
+        refused = [
+            refusal(_unused(one, error), one.kind, error.code)
+            for error, (_, one) in zip(sorted_out, asked, strict=True)
+            if isinstance(error, ExpungeError)
+        ]
+        facts.record_all(transaction, refused)
+        entered = enter(site, transaction, ground, models, good, coalesce_s)
+        left = {one.request: note(ground, one.found.places) for one in good}
+    late = _tell(site, entered)
     seconds = time.perf_counter() - started
-    return Accepted(request, dataset, len(found.places), found.already, changes, seconds, left)
+    return [
+        one
+        if isinstance(one, ExpungeError)
+        else late.get(one.request) or _answer(dataset, one, entered, seconds, left[one.request])
+        for one in sorted_out
+    ]
 
 
-def enter(
-    site: Site,
-    transaction: sa.Connection,
-    ground: Ground,
-    found: Found,
-    request: str,
-    kind: str,
-) -> tuple[Change, ...]:
-    """Insert tombstones and publish without them. The dataset is locked."""
-    dataset, samples = ground.dataset.id, len(found.places)
-    held = bool(samples) or (found.already > 0 and dataset in data_sql.holding(transaction))
-    sql.add(transaction, request, dataset, kind, samples, held=held)
-    received = {"dataset": ground.dataset.folder.name, "samples": len(found.places), "kind": kind}
-    facts.record(transaction, Fact("request.received", received, request))
-    if not found.places:
-        return ()
-    data_sql.add_tombstones(transaction, ground.dataset, found.places, request)
-    after = ground.without(found.places)
-    changes = tuple(
-        _publish(transaction, model, after, found.places)
-        for model in site.models_of(transaction, ground.dataset.id)
-    )
-    for change in changes:
-        facts.record(transaction, Fact("request.forgotten", _forgotten(change), request))
-    return changes
+def _tell(site: Site, entered: Entered) -> dict[str, JournalUnwritten]:
+    """Have the requests told. Returns what those are to hear that are not in the journal."""
+    late: dict[str, JournalUnwritten] = {}
+    try:
+        tell(site, entered.records, entered.numbers)
+    except JournalUnwritten as error:
+        for request in error.requests:
+            late[request] = JournalUnwritten([request])
+            late[request].__cause__ = error.__cause__
+    return late
 
 
-def find(ground: Ground, wanted: Wanted) -> Found:
-    """Where the rows are that ``wanted`` names; each row once.
+def _unused(asked: Terms, error: ExpungeError) -> str:
+    """An id for what was refused: never another request's."""
+    return str(uuid.uuid4()) if isinstance(error, NameTaken) or not asked.id else asked.id
 
-    Raises:
-        SamplesUnknown: Some are nowhere, and ``missing`` says to raise.
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """A request that can be accepted.
+
+    Attributes:
+        places: All that it names.
     """
-    alive: set[Place] = set()
-    gone: set[Place] = set()
-    _find_samples(ground, wanted, alive, gone)
-    _find_subjects(ground, wanted, alive, gone)
-    return Found(tuple(sorted(alive)), len(gone))
 
+    wanted: Wanted
+    terms: Terms
+    places: Places
+    scopes: tuple[str, ...]
+    moments: Moments
 
-def _find_samples(ground: Ground, wanted: Wanted, alive: set[Place], gone: set[Place]) -> None:
-    ids = sorted(set(wanted.samples))
-    known = np.zeros(len(ids), np.bool_)
-    for key, batch in ground.batches.items():
-        ordinals = batch.find_ids(ids, Ring(ground.dataset.secret))
-        known |= ordinals >= 0
-        _sort_out(ground, key, ordinals[ordinals >= 0], alive, gone)
-    _refuse_unknown(ids, known, wanted, "sample ids")
+    @property
+    def waits(self) -> bool:
+        """Whether it is not in effect at once."""
+        return self.terms.approval or self.moments.effective is not None
 
-
-def _find_subjects(ground: Ground, wanted: Wanted, alive: set[Place], gone: set[Place]) -> None:
-    subjects = sorted(set(wanted.subjects))
-    known = np.zeros(len(subjects), np.bool_)
-    for index, subject in enumerate(subjects):
-        for key, batch in ground.batches.items():
-            ordinals = batch.find_subject(subject, Ring(ground.dataset.secret))
-            known[index] |= len(ordinals) > 0
-            _sort_out(ground, key, ordinals, alive, gone)
-    _refuse_unknown(subjects, known, wanted, "subjects")
+    def asked(self, found: Found) -> Asked:
+        """It, with what it is to forget."""
+        request = self.terms.id or str(uuid.uuid4())
+        named = self.wanted.identifiers
+        return Asked(request, self.terms, self.scopes, self.moments, found, named)
 
 
 def _sort_out(
-    ground: Ground,
-    key: Key,
-    ordinals: NDArray[np.int64],
-    alive: set[Place],
-    gone: set[Place],
-) -> None:
-    for ordinal, is_gone in zip(ordinals.tolist(), ground.is_gone(key, ordinals), strict=True):
-        token = int(ground.batches[key].tokens(ordinal, ordinal + 1)[0])
-        (gone if is_gone else alive).add(Place(*key, ordinal, token))
-
-
-def _refuse_unknown(
-    ids: Sequence[str], known: NDArray[np.bool_], wanted: Wanted, what: str
-) -> None:
-    if wanted.missing == "raise" and not known.all():
-        raise SamplesUnknown([ids[i] for i in np.flatnonzero(~known).tolist()], what)
-
-
-def _publish(
     transaction: sa.Connection,
-    model: training_sql.Model,
     ground: Ground,
-    places: Collection[Place],
-) -> Change:
-    before = training_sql.current(transaction, model.id)
-    # None: its first training is still running, and will publish without them.
-    return Change(model.name, before, versions.withdraw(transaction, model, ground, places))
+    models: Sequence[Model],
+    asked: Sequence[Ask],
+    possible: Collection[str],
+) -> list[Asked | ExpungeError]:
+    """Which rows each request is to forget, one after the other; or why it is refused."""
+    now = moments.now_by(transaction)
+    named = finding.name(ground, [wanted for wanted, _ in asked])
+    taken = sql.known(transaction, {one.id for _, one in asked if one.id})
+    judged: list[_Fit | ExpungeError] = []
+    for (wanted, one), places in zip(asked, named, strict=True):
+        try:
+            _check_id(one, taken)
+            judged.append(_fit(wanted, one, places, models, (now, possible)))
+        except (InputError, UnknownName, NameTaken) as error:
+            judged.append(error)
+    fit = [one for one in judged if isinstance(one, _Fit)]
+    found = _find(Ledge(ground, transaction), fit)
+    return [one.asked(next(found)) if isinstance(one, _Fit) else one for one in judged]
 
 
-def _forgotten(change: Change) -> dict[str, Any]:
-    after, before = change.after, change.before
-    if after is None or before is None:
-        return {"model": change.model, "version": None}
-    pairs = zip(before.constituents, after.constituents, strict=True)
-    return {
-        "model": change.model,
-        "version": after.digest,
-        "names": [
-            [
-                b.shard,
-                b.frame.name.hex() if b.frame else None,
-                a.frame.name.hex() if a.frame else None,
-            ]
-            for b, a in pairs
-            if b.frame != a.frame
-        ],
-    }
+def _check_id(asked: Terms, taken: set[str]) -> None:
+    """See that no request has that id, or had it before in the batch."""
+    if asked.id in taken:
+        raise NameTaken("request", asked.id, "Ask for that one, or leave the id out.")
+    if asked.id:
+        taken.add(asked.id)
+
+
+def _fit(
+    wanted: Wanted,
+    asked: Terms,
+    places: Places | SamplesUnknown,
+    models: Sequence[Model],
+    given: tuple[datetime, Collection[str]],
+) -> _Fit:
+    """See that a request can be accepted now, by one of the possible methods."""
+    if isinstance(places, SamplesUnknown):
+        raise places
+    if not (wanted.samples or wanted.subjects):
+        raise NothingToForget
+    now, possible = given
+    terms.check_method(asked, possible)
+    scopes = terms.scopes(asked, models)
+    return _Fit(wanted, asked, places, scopes, moments.of(asked, now))
+
+
+def _find(ledge: Ledge, fit: Sequence[_Fit]) -> Iterator[Found]:
+    """What each is to forget; those that are alike are looked up together."""
+    for (waits, scopes), group in groupby(fit, key=lambda one: (one.waits, one.scopes)):
+        named = [one.places for one in group]
+        yield from ledge.look_each(named, scopes) if waits else ledge.sort_out_each(named, scopes)
+
+
+def _answer(dataset: str, asked: Asked, entered: Entered, seconds: float, left: Left) -> Accepted:
+    changes = entered.changes.get(asked.request, ())
+    counts = (len(asked.found.places), asked.found.already)
+    row = entered.requests[asked.request]
+    return Accepted(asked.request, dataset, *counts, changes, seconds, row, left)
+
+
+def _nothing(_ground: Ground, _places: Sequence[Place]) -> Left:
+    return {}

@@ -19,11 +19,12 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
-from expunge.core.errors import FormatUnsupported
+from expunge.core.errors import FormatUnsupported, LibraryMissing
 
 METADATA: Final = sa.MetaData()
-FORMAT: Final = 1
+FORMAT: Final = 3
 
+_PSYCOPG: Final = "postgresql+psycopg"
 _CREATING: Final = 0x4558_5055_4E47_4501  # names the lock under which tables are created
 
 _FORMAT_TABLE: Final = sa.Table(
@@ -55,19 +56,20 @@ def sqlite_url(path: Path) -> URL:
 
 
 class Database:
-    """A database with all of Expunge's tables."""
+    """A database with all of Expunge's tables.
+
+    Raises:
+        LibraryMissing: It is on PostgreSQL, and psycopg is not installed.
+    """
 
     def __init__(self, url: str | URL) -> None:
         self.url = make_url(url)
         if self.url.drivername == "postgresql":
-            self.url = self.url.set(drivername="postgresql+psycopg")
+            self.url = self.url.set(drivername=_PSYCOPG)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
             _create_private(self.url)
-        # Parameters are ids and rows' places, and an error's text may end in a log.
-        self._engine = sa.create_engine(
-            self.url, pool_pre_ping=not self.is_sqlite, hide_parameters=True
-        )
+        self._engine = _engine(self.url)
         if not self.is_sqlite:
             # The dataset's lock relies on it: after waiting, one must read what is there then.
             self._engine = self._engine.execution_options(isolation_level="READ COMMITTED")
@@ -113,6 +115,17 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+
+def _engine(url: URL) -> sa.Engine:
+    is_sqlite = url.get_backend_name() == "sqlite"
+    try:
+        # Parameters are ids and rows' places, and an error's text may end in a log.
+        return sa.create_engine(url, pool_pre_ping=not is_sqlite, hide_parameters=True)
+    except ImportError as error:
+        if url.drivername != _PSYCOPG:
+            raise
+        raise LibraryMissing("A home on PostgreSQL", "postgres") from error
 
 
 def _create_private(url: URL) -> None:

@@ -57,10 +57,18 @@ def write_file(path: Path, data: bytes) -> None:
     """Write a whole file, in one step: there is all of it, or what was there before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        _write_whole(beside, data)
+        replace(beside, path)
+    except OSError:  # a full disk is not to keep what nobody will use
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         write(descriptor, data, 0)
         sync(descriptor)
     finally:
         os.close(descriptor)
-    replace(beside, path)

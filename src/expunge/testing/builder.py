@@ -126,6 +126,10 @@ class Lent:
         """As :meth:`Executor.run`."""
         return self.executor.run(function, arguments, report)
 
+    def kill(self) -> None:
+        """As :meth:`Executor.kill`."""
+        self.executor.kill()
+
     def close(self) -> None:
         """Leave it to its owner."""
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -47,6 +47,18 @@ def points(scenario: Scenario) -> list[str]:
         return "\n".join(seen).encode()
 
     return in_child(work).decode().split()
+
+
+def moments(kinds: Sequence[str]) -> list[tuple[int, bool]]:
+    """Before each change of :func:`points`, and in the midst of those that can be torn.
+
+    Returns:
+        The number of each change, and whether it is torn; as :func:`kill_at` takes them.
+    """
+    found = []
+    for n, kind in enumerate(kinds, 1):
+        found += [(n, torn) for torn in (False, True) if not torn or kind in ("write", "remove")]
+    return found
 
 
 def count(scenario: Scenario) -> int:

@@ -39,6 +39,10 @@ class Turns:
         """As :meth:`Executor.run`."""
         return (self.elsewhere if self.away else self.here).run(function, arguments, report)
 
+    def kill(self) -> None:
+        """As :meth:`Executor.kill`."""
+        (self.elsewhere if self.away else self.here).kill()
+
     def close(self) -> None:
         """Leave both to their owners."""
 
@@ -78,10 +82,10 @@ class Scene:
             return self.home.site.model(transaction, self._name)
 
     def ground(self) -> Ground:
-        """The dataset at this moment."""
+        """What the model may learn from at this moment."""
         with self.home.site.database.reading() as transaction:
-            dataset = self.home.site.dataset(transaction, self.dataset)
-            ground = self.home.site.grounds.load(transaction, dataset)
+            model = self.home.site.model(transaction, self._name)
+            ground = self.home.site.ground_of(transaction, model)
         return replace(ground, memo={})  # what the engine remembered is not what we check it by
 
     def plans(self) -> list[Plan]:

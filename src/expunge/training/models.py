@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from expunge import learners
 from expunge.core.errors import NameTaken
 from expunge.core.types import View
+from expunge.data import sql as data_sql
 from expunge.data.sql import Dataset
 from expunge.storage import disk, facts
 from expunge.storage.facts import Fact
@@ -27,13 +28,16 @@ def register(site: Site, name: str, dataset: str, view: View, sharded: Sharded) 
 
     Raises:
         NameTaken: The name belongs to a model of another recipe.
+        ModelRetired: It was taken out of service for good.
         ViewInvalid: The view does not fit the dataset.
     """
     with site.database.transaction() as transaction:
         row = site.dataset(transaction, dataset)
+        data_sql.lock(transaction, row.id)  # a request knows of this model, or comes after it
         recipe = _recipe(row, view, sharded)
         if name in sql.model_names(transaction):
             model = site.model(transaction, name)
+            sql.check_in_service(transaction, model)
             wanted = (row.id, recipe, sharded.aggregate)
             if (model.dataset, model.recipe, model.aggregate) == wanted:
                 return model
@@ -58,6 +62,8 @@ def _give_up(transaction: sa.Connection, model: Model) -> None:
     with alone_if_free(model.folder / "build.lock") as free:
         if not free or sql.current_number(transaction, model.id):
             raise NameTaken("model", model.name, "It has another recipe. Choose another name.")
+        body = {"model": model.folder.name, "reason": "given up for another recipe"}
+        facts.record(transaction, Fact("model.retired", body))
         # Before its row: without it, nobody would ever find these checkpoints again.
         disk.remove(model.folder)
         sql.remove_model(transaction, model)

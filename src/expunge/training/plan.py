@@ -6,27 +6,30 @@ a pack says what to keep, what to destroy and what to build.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core import merkle, rng
+from expunge.core import names, rng
 from expunge.core.digest import digest
 from expunge.core.errors import DataCorrupt
 from expunge.core.types import Filter
-from expunge.data import filters, ring
+from expunge.data import filters, leaves, ring
 from expunge.data.batch import Batch
 from expunge.data.datasets import Ground, Key
 from expunge.data.sql import Place
 from expunge.training.recipe import Recipe
 
-_MOST_ROOTS = 200_000
-_ROOTS: dict[tuple[Any, ...], tuple[int, bytes]] = {}
+_MOST_REMEMBERED = 200_000
+_REMEMBERED: WeakKeyDictionary[Batch, dict[Any, Any]] = WeakKeyDictionary()
+"""What was computed about a batch's rows, for as long as somebody holds the batch."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Slice:
         stop: Ordinal behind the last.
         drop: Forgotten ordinals in between.
         samples: Rows that the view learns from here.
-        root: RFC 6962 root over their commitments.
+        root: RFC 6962 root over their leaves.
         name: Of the checkpoint after this slice.
         seed: Of all randomness in this slice.
     """
@@ -90,11 +93,37 @@ def _make(recipe: Recipe, ground: Ground, shard: int) -> Plan:
         drop = ground.gone_between(key, start, stop)
         samples, root = _root(ground.batches[key], start, stop, drop, recipe.view.filters)
         if samples:
-            place = ("slice", *key, part)
-            name = digest("checkpoint", name, ":".join(map(str, place)).encode(), root)
-            seed = rng.seed(recipe.seed, shard, *place)
+            name = names.checkpoint(name, names.place(*key, part), samples, root)
+            seed = rng.seed(recipe.seed, shard, "slice", *key, part)
             slices.append(Slice(key, part, start, stop, drop, samples, root, name, seed))
     return Plan(shard, tuple(slices))
+
+
+def ending(recipe: Recipe, ground: Ground, shard: int, name: bytes) -> Plan | None:
+    """The part of a plan that ends with the checkpoint ``name``; None where no plan has it.
+
+    Rows that came since then stand behind all others of their tier, and so before those of
+    higher tiers: such a checkpoint is in no plan any more, and still saw no forgotten row.
+    """
+    for then in _earlier(ground):
+        plan = make(recipe, then, shard)
+        if name in plan.names:
+            return Plan(shard, plan.slices[: plan.names.index(name) + 1])
+    return None
+
+
+def _earlier(ground: Ground) -> Iterator[Ground]:
+    """The ground, and what it was before each later arrival that may stand between slices."""
+    yield ground
+    if len({tier for tier, _ in ground.batches}) > 1:
+        for last in sorted({number for _, number in ground.batches}, reverse=True)[1:]:
+            before = {key: batch for key, batch in ground.batches.items() if key[1] <= last}
+            yield replace(ground, batches=before, memo={})
+
+
+def ring_digest(ground: Ground) -> bytes:
+    """What names say about a ring: nothing about its secret to whoever does not know it."""
+    return digest("ring", ground.dataset.secret)
 
 
 def clean_depths(recipe: Recipe, ground: Ground, places: Collection[Place]) -> dict[int, int]:
@@ -111,6 +140,15 @@ def clean_depths(recipe: Recipe, ground: Ground, places: Collection[Place]) -> d
     return {shard: _checkpoints_before(recipe, ground, shard, w) for shard, w in first.items()}
 
 
+def sizes(recipe: Recipe, ground: Ground, shard: int) -> list[int]:
+    """How many samples each slice of a plan has, in order; no hash is computed."""
+    counts = (
+        _samples(recipe, ground, key, start, stop)
+        for key, _, start, stop in _spans(recipe, ground, shard)
+    )
+    return [count for count in counts if count]
+
+
 def kept(
     batch: Batch, start: int, stop: int, drop: NDArray[np.int64], conditions: tuple[Filter, ...]
 ) -> NDArray[np.bool_]:
@@ -121,12 +159,6 @@ def kept(
         cells = batch.read([c.column for c in conditions], start, stop)
         keep &= filters.mask(conditions, batch.schema, cells)
     return keep
-
-
-def slice_root(commitments: NDArray[np.uint8]) -> bytes:
-    """RFC 6962 root over row commitments, (n, 32), in ring order."""
-    raw = commitments.tobytes()
-    return merkle.root([merkle.leaf_hash(raw[i : i + 32]) for i in range(0, len(raw), 32)])
 
 
 def _is_learnt(recipe: Recipe, ground: Ground, place: Place) -> bool:
@@ -146,17 +178,18 @@ def _position(recipe: Recipe, ground: Ground, place: Place) -> tuple[int, Key, i
 def _checkpoints_before(recipe: Recipe, ground: Ground, shard: int, where: tuple[Key, int]) -> int:
     """How many slices with rows stand before slice ``where`` of a shard."""
     return sum(
-        _has_rows(recipe, ground, key, start, stop)
+        _samples(recipe, ground, key, start, stop) > 0
         for key, part, start, stop in _spans(recipe, ground, shard)
         if (key, part) < where
     )
 
 
-def _has_rows(recipe: Recipe, ground: Ground, key: Key, start: int, stop: int) -> bool:
+def _samples(recipe: Recipe, ground: Ground, key: Key, start: int, stop: int) -> int:
+    """How many rows of [start, stop) the view learns from; a cell is read only by its filters."""
     drop = ground.gone_between(key, start, stop)
     if not recipe.view.filters:
-        return len(drop) < stop - start
-    return bool(kept(ground.batches[key], start, stop, drop, recipe.view.filters).any())
+        return stop - start - len(drop)
+    return int(kept(ground.batches[key], start, stop, drop, recipe.view.filters).sum())
 
 
 def _parts(recipe: Recipe, ground: Ground, key: Key) -> int:
@@ -166,8 +199,7 @@ def _parts(recipe: Recipe, ground: Ground, key: Key) -> int:
 def _first_name(recipe: Recipe, ground: Ground, shard: int) -> bytes:
     # The ring's secret decides the visiting order, and the shard decides the seeds: equal
     # names must mean equal bytes, so both are in the name.
-    ring_digest = digest("ring", ground.dataset.secret)
-    return digest("constituent", recipe.digest, ring_digest, shard.to_bytes(4, "little"))
+    return names.constituent(recipe.digest, ring_digest(ground), shard)
 
 
 def _spans(recipe: Recipe, ground: Ground, shard: int) -> Iterator[tuple[Key, int, int, int]]:
@@ -178,21 +210,29 @@ def _spans(recipe: Recipe, ground: Ground, shard: int) -> Iterator[tuple[Key, in
                 yield key, part, start, stop
 
 
-@lru_cache(maxsize=4096)
 def _batch_spans(batch: Batch, shard: int, shards: int, parts: int) -> list[tuple[int, int]]:
-    return [batch.span(*ring.bounds(shard, shards, part, parts)) for part in range(parts)]
+    def spans() -> list[tuple[int, int]]:
+        return [batch.span(*ring.bounds(shard, shards, part, parts)) for part in range(parts)]
+
+    return _remembered(batch, (shard, shards, parts), spans)
 
 
 def _root(
     batch: Batch, start: int, stop: int, drop: NDArray[np.int64], conditions: tuple[Filter, ...]
 ) -> tuple[int, bytes]:
-    """How many rows a slice has, and the root over their commitments; remembered."""
-    known = (batch, start, stop, sha256(drop.tobytes()).digest(), conditions)
-    if known not in _ROOTS:
-        if len(_ROOTS) >= _MOST_ROOTS:
-            _ROOTS.clear()  # what is lost costs its hashes again, nothing else
-        _ROOTS[known] = _hash(batch, start, stop, drop, conditions)
-    return _ROOTS[known]
+    """How many rows a slice has, and the root over their leaves; remembered."""
+    what = (start, stop, sha256(drop.tobytes()).digest(), conditions)
+    return _remembered(batch, what, lambda: _hash(batch, start, stop, drop, conditions))
+
+
+def _remembered(batch: Batch, what: tuple[Any, ...], compute: Callable[[], T]) -> T:
+    known = _REMEMBERED.setdefault(batch, {})
+    value: T | None = known.get(what)
+    if value is None:
+        if len(known) >= _MOST_REMEMBERED:
+            known.clear()  # what is lost costs its hashes again, nothing else
+        known[what] = value = compute()
+    return value
 
 
 def _hash(
@@ -201,9 +241,8 @@ def _hash(
     keep = kept(batch, start, stop, drop, conditions)
     if not keep.any():
         return 0, b""
-    commitments = batch.commitments(start, stop)
-    commitments = commitments if keep.all() else commitments[keep]
-    if not commitments.any(axis=1).all():
+    if (batch.erased(start, stop) & keep).any():
         # Erased, and yet not forgotten: the database is older than its files.
         raise DataCorrupt("The database, which does not know that rows were erased,")
-    return len(commitments), slice_root(commitments)
+    rows = batch.leaves(start, stop)[keep]
+    return len(rows), leaves.root(rows)

@@ -15,6 +15,7 @@ from expunge.data.datasets import Ground, Grounds
 from expunge.data.sql import Dataset
 from expunge.storage import disk
 from expunge.storage.database import Database
+from expunge.storage.journal import Journal
 from expunge.storage.locks import alone, alone_if_free
 from expunge.training import sql
 from expunge.training.sql import Model
@@ -27,6 +28,7 @@ class Site:
     database: Database
     root: Path
     grounds: Grounds
+    journal: Journal
 
     @property
     def data(self) -> Path:
@@ -42,6 +44,11 @@ class Site:
     def stock(self) -> Stock:
         """Where datasets rest."""
         return Stock(self.database, self.data, self.grounds)
+
+    @property
+    def certificates(self) -> Path:
+        """Folder of the certificates that were issued."""
+        return self.root / "certificates"
 
     @property
     def replays(self) -> Path:
@@ -65,7 +72,7 @@ class Site:
         return sql.all_models(transaction, self.models)
 
     def ground(self, transaction: sa.Connection, dataset: int) -> Ground:
-        """What a plan stands on, as ``transaction`` sees it."""
+        """A dataset, as ``transaction`` sees it; of a model, ask :meth:`ground_of`."""
         row = data_sql.get_dataset(transaction, dataset, self.data)
         return self.grounds.load(transaction, row)
 
@@ -73,6 +80,14 @@ class Site:
         """Lock the dataset, then load its ground: nothing can come between."""
         data_sql.lock(transaction, dataset)
         return self.ground(transaction, dataset)
+
+    def ground_of(self, transaction: sa.Connection, model: Model) -> Ground:
+        """What a model may learn from, and its plans stand on, as ``transaction`` sees it."""
+        return self.ground(transaction, model.dataset).under(model.scopes)
+
+    def locked_ground_of(self, transaction: sa.Connection, model: Model) -> Ground:
+        """Lock a model's dataset, then load the model's own ground."""
+        return self.locked_ground(transaction, model.dataset).under(model.scopes)
 
 
 @contextmanager

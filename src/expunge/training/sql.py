@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from expunge.core.digest import Json, canonical_json, digest
-from expunge.core.errors import UnknownName
+from expunge.core import names
+from expunge.core.digest import Json, canonical_json
+from expunge.core.errors import ModelRetired, UnknownName
 from expunge.storage.database import METADATA, now
 from expunge.storage.packs import Frame
+from expunge.training import scopes
 from expunge.training.recipe import Recipe
 
 _MODELS: Final = sa.Table(
@@ -26,6 +29,7 @@ _MODELS: Final = sa.Table(
     sa.Column("recipe", sa.Text, nullable=False),
     sa.Column("aggregate", sa.String(20), nullable=False),
     sa.Column("created", sa.String(27), nullable=False),
+    sa.Column("retired", sa.String(27)),
 )
 _VERSIONS: Final = sa.Table(
     "version",
@@ -44,9 +48,13 @@ _VERSIONS: Final = sa.Table(
 # Built once: SQLAlchemy then knows a statement by identity, and each request runs dozens.
 _NAMED: Final = sa.select(_MODELS).where(_MODELS.c.name == sa.bindparam("name"))
 _LEARNING_FROM: Final = (
-    sa.select(_MODELS).where(_MODELS.c.dataset == sa.bindparam("dataset")).order_by(_MODELS.c.id)
+    sa.select(_MODELS)
+    .where(_MODELS.c.dataset == sa.bindparam("dataset"), _MODELS.c.retired.is_(None))
+    .order_by(_MODELS.c.id)
 )
-_ALL: Final = sa.select(_MODELS).order_by(_MODELS.c.id)
+_ALL: Final = sa.select(_MODELS).where(_MODELS.c.retired.is_(None)).order_by(_MODELS.c.id)
+_RETIRED: Final = sa.select(_MODELS).where(_MODELS.c.retired.is_not(None)).order_by(_MODELS.c.id)
+_RETIRED_AT: Final = sa.select(_MODELS.c.retired).where(_MODELS.c.id == sa.bindparam("id"))
 _CURRENT: Final = (
     sa.select(_VERSIONS)
     .where(_VERSIONS.c.model == sa.bindparam("model"))
@@ -60,7 +68,11 @@ _NUMBER: Final = sa.select(sa.func.max(_VERSIONS.c.number)).where(
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model's row."""
+    """A model's row.
+
+    Attributes:
+        retired: When it was taken out of service for good; None while it is in it.
+    """
 
     id: int
     name: str
@@ -68,6 +80,12 @@ class Model:
     folder: Path
     recipe: Recipe
     aggregate: str
+    retired: str | None = None
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Scopes of tombstones that count for this model, besides those for all models."""
+        return scopes.counting_for(self.folder.name, self.recipe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +144,8 @@ class Version:
 
 def version_digest(model: Model, constituents: tuple[Constituent, ...]) -> str:
     """Digest of what a version serves."""
-    names = [c.frame.name if c.frame else b"" for c in constituents]
-    return digest("version", model.recipe.digest, model.aggregate.encode(), *names).hex()
+    served = [c.frame.name if c.frame else None for c in constituents]
+    return names.version(model.recipe.digest, model.aggregate, served).hex()
 
 
 def add_model(
@@ -165,25 +183,54 @@ def find_model(transaction: sa.Connection, name: str, root: Path) -> Model:
 
 
 def models_of(transaction: sa.Connection, dataset: int, root: Path) -> list[Model]:
-    """All models that learn from a dataset."""
+    """All models that learn from a dataset, without those that are retired."""
     rows = transaction.execute(_LEARNING_FROM, {"dataset": dataset})
     return [_model(row, root) for row in rows]
 
 
 def all_models(transaction: sa.Connection, root: Path) -> list[Model]:
-    """All models, in the order in which they were made."""
+    """All models in the order in which they were made, without those that are retired."""
     return [_model(row, root) for row in transaction.execute(_ALL)]
+
+
+def retired_models(transaction: sa.Connection, root: Path) -> list[Model]:
+    """All models that are retired."""
+    return [_model(row, root) for row in transaction.execute(_RETIRED)]
+
+
+def retire(transaction: sa.Connection, model: int) -> None:
+    """Note that a model is out of service for good; its dataset is locked."""
+    transaction.execute(_MODELS.update().where(_MODELS.c.id == model).values(retired=now()))
+
+
+def check_in_service(transaction: sa.Connection, model: Model) -> None:
+    """See that a model is not retired.
+
+    Raises:
+        ModelRetired: It is.
+    """
+    if transaction.execute(_RETIRED_AT, {"id": model.id}).scalar() is not None:
+        raise ModelRetired(model.name)
 
 
 def current(transaction: sa.Connection, model: int) -> Version | None:
     """The version that is served now."""
     row = transaction.execute(_CURRENT, {"model": model}).one_or_none()
-    return None if row is None else _version(row)
+    return None if row is None else version_of(row)
 
 
 def current_number(transaction: sa.Connection, model: int) -> int:
     """Number of the version that is served now; 0 where there is none."""
     return transaction.execute(_NUMBER, {"model": model}).scalar() or 0
+
+
+def current_numbers(transaction: sa.Connection, models: Collection[int]) -> dict[int, int]:
+    """Numbers of the versions that are served now, by model; without those that have none."""
+    t = _VERSIONS.c
+    # One look into the index per model; grouping would read every version that there ever was.
+    newest = sa.select(sa.func.max(t.number)).where(t.model == _MODELS.c.id).scalar_subquery()
+    query = sa.select(_MODELS.c.id, newest).where(_MODELS.c.id.in_(sorted(models)))
+    return {model: number for model, number in transaction.execute(query) if number}
 
 
 def add_version(transaction: sa.Connection, version: Version) -> None:
@@ -214,7 +261,8 @@ def renew(transaction: sa.Connection, version: Version) -> None:
 
 def _model(row: Any, root: Path) -> Model:  # noqa: ANN401 - a database row
     recipe = _recipe(row.recipe)
-    return Model(row.id, row.name, row.dataset, root / row.folder, recipe, row.aggregate)
+    folder = root / row.folder
+    return Model(row.id, row.name, row.dataset, folder, recipe, row.aggregate, row.retired)
 
 
 @lru_cache(maxsize=256)
@@ -222,7 +270,8 @@ def _recipe(text: str) -> Recipe:
     return Recipe.from_json(json.loads(text))
 
 
-def _version(row: Any) -> Version:  # noqa: ANN401 - a database row
+def version_of(row: Any) -> Version:  # noqa: ANN401 - a database row
+    """A version from its row."""
     constituents = tuple(Constituent.from_json(value) for value in json.loads(row.constituents))
     return Version(
         row.model,

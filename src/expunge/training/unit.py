@@ -21,7 +21,8 @@ from expunge import learners
 from expunge.core.digest import Json, canonical_json
 from expunge.core.errors import PlanStale, ViewInvalid
 from expunge.core.types import Kind, Schema, Task, View
-from expunge.data.batch import Batch
+from expunge.data import leaves
+from expunge.data.batch import META, Batch
 from expunge.learners.protocol import Learner, Samples, Step
 from expunge.learners.seeding import one_thread
 from expunge.storage import disk, packs
@@ -95,7 +96,8 @@ def run(argument: dict[str, Any], report: Callable[[dict[str, Json]], None]) -> 
 
     Returns:
         ``pack`` (file name), ``destroyed`` and ``built`` (numbers of frames), ``samples``
-        (visits in training), ``seconds``.
+        (visits in training), ``seconds``, ``name`` (of the last checkpoint, hexadecimal; None
+        where there is none).
 
     Raises:
         PlanStale: A row that the plan names was erased meanwhile. Nothing was built.
@@ -124,6 +126,7 @@ def run(argument: dict[str, Any], report: Callable[[dict[str, Json]], None]) -> 
         "built": len(unit.plan.slices) - len(kept),
         "samples": visits,
         "seconds": time.perf_counter() - started,
+        "name": unit.plan.names[-1].hex() if unit.plan.slices else None,
     }
 
 
@@ -211,15 +214,22 @@ def _chunks(
         )
 
 
-@lru_cache(maxsize=64)
 def _open(folder: Path) -> Batch:
+    """The batch in a folder; read anew where a backup has put other files there since."""
+    found = [place.stat() for place in (folder, folder / META)]
+    return _opened(folder, tuple((one.st_ino, one.st_ctime_ns) for one in found))
+
+
+@lru_cache(maxsize=64)
+def _opened(folder: Path, _files: tuple[tuple[int, int], ...]) -> Batch:
     return Batch(folder)
 
 
 def _verify(batch: Batch, part: plans.Slice, keep: NDArray[np.bool_]) -> None:
-    # Erased rows have no commitment any more: a stale plan cannot train on their zeros.
-    commitments = batch.commitments(part.start, part.stop)[keep]
-    if len(commitments) != part.samples or plans.slice_root(commitments) != part.root:
+    rows = batch.leaves(part.start, part.stop)[keep]
+    # Erased rows keep their leaves: a stale plan must not train on the zeros of the others.
+    erased = (batch.erased(part.start, part.stop) & keep).any()
+    if erased or len(rows) != part.samples or leaves.root(rows) != part.root:
         raise PlanStale
 
 

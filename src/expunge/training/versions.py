@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,18 @@ def publish(
 ) -> Version:
     """Make the best clean version of ``model`` the one that is served.
 
-    The dataset must be locked, and ``ground`` loaded after that, so that no tombstone can
-    come between.
+    The dataset must be locked, and ``ground``, the dataset's or the model's own, loaded after
+    that, so that no tombstone can come between.
 
     Of the constituents, those of ``shards`` may have changed; the others are taken from the
     version before, if there is one. Packs that were just ``built`` are preferred to those of
     other runtimes that are as good.
+
+    Raises:
+        ModelRetired: It is out of service for good.
     """
-    before = sql.current(transaction, model.id)
+    sql.check_in_service(transaction, model)
+    ground, before = ground.under(model.scopes), sql.current(transaction, model.id)
     shards = shards if before else all_shards(model)
     constituents = list(before.constituents) if before else [_nothing(s) for s in shards]
     for shard in shards:
@@ -58,11 +63,12 @@ def withdraw(
 ) -> Version | None:
     """Publish ``model`` without the checkpoints that saw rows which were just forgotten.
 
-    The dataset is locked and ``ground`` has the tombstones. What was served is known to be
-    clean but for them, so the longest clean checkpoint of a touched shard is the one before
-    the first touched slice; no name needs to be computed. None before the first version.
+    The dataset is locked and ``ground``, the dataset's or the model's own, has the tombstones.
+    What was served is known to be clean but for them, so the longest clean checkpoint of a
+    touched shard is the one before the first touched slice; no name needs to be computed. Rows
+    that were gone for the model before are not among ``places``. None before the first version.
     """
-    before = sql.current(transaction, model.id)
+    ground, before = ground.under(model.scopes), sql.current(transaction, model.id)
     if before is None:
         return None
     if before.batches != len(ground.batches):  # rows were added and are not trained yet
@@ -71,6 +77,56 @@ def withdraw(
     for shard, depth in plans.clean_depths(model.recipe, ground, places).items():
         constituents[shard] = _back_to(model, constituents[shard], depth)
     return _enter(transaction, model, before, constituents, (ground.tombstones, before.batches))
+
+
+def put_back(
+    transaction: sa.Connection,
+    model: Model,
+    grounds: tuple[Ground, Ground],
+    shards: Collection[int],
+    quiet: Collection[int],
+) -> Version | None:
+    """Publish ``model`` after rows came back. None before the first version.
+
+    Whoever builds a shard, or sweeps it, may have planned without the rows, and cuts what that
+    plan does not name: of such a shard is served what both plans name, and no more.
+
+    Args:
+        transaction: The model's dataset is locked in it.
+        model: To publish.
+        grounds: Of the dataset, before and after.
+        shards: In which the rows are.
+        quiet: Those of them that nobody builds, and nobody can begin to with an older plan.
+    """
+    earlier, ground = (one.under(model.scopes) for one in grounds)
+    if (before := sql.current(transaction, model.id)) is None:
+        return None
+    constituents = list(before.constituents)
+    for shard in shards:
+        plan = plans.make(model.recipe, ground, shard)
+        then = plan if shard in quiet else plans.make(model.recipe, earlier, shard)
+        constituents[shard] = _shared(model, plan, then)
+    return _enter(transaction, model, before, constituents, (ground.tombstones, before.batches))
+
+
+def _shared(model: Model, plan: Plan, other: Plan) -> Constituent:
+    """The longest checkpoint in a pack that both plans name."""
+    pairs = zip(plan.names, other.names, strict=False)
+    depth = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    found = best(model, replace(plan, slices=plan.slices[:depth]))
+    return replace(found, whole=found.depth == len(plan.slices))
+
+
+def empty(transaction: sa.Connection, model: Model, ground: Ground) -> Version | None:
+    """Publish ``model`` without any checkpoint: from then on nothing of it answers.
+
+    The dataset is locked. None before the first version.
+    """
+    before = sql.current(transaction, model.id)
+    if before is None:
+        return None
+    nothing = [_nothing(shard) for shard in all_shards(model)]
+    return _enter(transaction, model, before, nothing, (ground.tombstones, before.batches))
 
 
 def _enter(
@@ -95,8 +151,15 @@ def _enter(
         sql.renew(transaction, version)
         return version
     sql.add_version(transaction, version)
-    facts.record(transaction, Fact("version.published", _published(model, before, version)))
+    announce(transaction, model, before, version)
     return version
+
+
+def announce(
+    transaction: sa.Connection, model: Model, before: Version | None, version: Version
+) -> None:
+    """Record that ``version`` is served from now on, after ``before``."""
+    facts.record(transaction, Fact("version.published", _published(model, before, version)))
 
 
 def _back_to(model: Model, constituent: Constituent, depth: int) -> Constituent:
@@ -140,7 +203,7 @@ def set_back_damaged(site: Site, model: Model) -> None:
     Reads all that is served. What is set back is built again by the next rebuild.
     """
     with site.database.transaction() as transaction:
-        ground = site.locked_ground(transaction, model.dataset)
+        ground = site.locked_ground_of(transaction, model)
         version = sql.current(transaction, model.id)
         served = version.constituents if version else ()
         damaged = [c.shard for c in served if c.frame and not _rests(model, c)]
@@ -209,7 +272,7 @@ def _sweep_pack(site: Site, model: Model, shard: int, path: Path, *, alone: bool
     with packs.writing(path) as pack, opened as transaction:
         if not alone:
             data_sql.lock(transaction, model.dataset)
-        plan = plans.make(model.recipe, site.ground(transaction, model.dataset), shard)
+        plan = plans.make(model.recipe, site.ground_of(transaction, model), shard)
         found = pack.frames()
         keeps = alone or path.name == _served_pack(transaction, model, plan)
         names = set(plan.names) if keeps else set()

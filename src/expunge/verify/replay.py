@@ -3,27 +3,25 @@
 This is the whole proof of an exact method: the served names are the names of a build from
 the remaining samples, and building them again, in an empty folder, gives the same bytes.
 Bytes are read where they rest, served checkpoints and rows alike: what was recorded about them
-proves nothing.
+proves nothing. Of what was recorded, the roots of the batches are compared, because those were
+published before anything learnt from the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from expunge.core.errors import DataCorrupt, FormatUnsupported, UnknownName
-from expunge.data.integrity import changed_rows
 from expunge.execution.local import Executor
-from expunge.execution.progress import Progress, Work
+from expunge.execution.progress import Progress
 from expunge.storage import packs
 from expunge.storage.packs import Frame, Pack
 from expunge.training import ensemble, sql, versions
 from expunge.training import plan as plans
+from expunge.training.basis import Basis, in_home
 from expunge.training.site import Site, replaying
 from expunge.training.sql import Constituent, Model
-from expunge.training.unit import Unit
+from expunge.verify import building
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,10 @@ class Replay:
         same_bytes: Of the constituents, how many serve the bytes that came out.
         same_runtime: Of the constituents, how many were built in this very runtime; others
             cannot be compared byte for byte.
-        changed_rows: How many remaining rows of the dataset do not match their commitments.
+        changed_rows: How many remaining rows of the dataset do not match their commitments, or
+            are not where the ring has them.
+        changed_roots: How many batches of the dataset are not those that were committed to when
+            they came, minus forgotten rows.
     """
 
     model: str
@@ -51,6 +52,7 @@ class Replay:
     same_bytes: int
     same_runtime: int
     changed_rows: int
+    changed_roots: int
 
     @property
     def exact(self) -> bool:
@@ -59,6 +61,7 @@ class Replay:
             self.constituents == self.same_names == self.same_bytes
             and self.frames == self.checkpoints
             and self.changed_rows == 0
+            and self.changed_roots == 0
         )
 
 
@@ -70,18 +73,18 @@ def replay(site: Site, model: Model, executor: Executor, progress: Progress) -> 
     with replaying(site) as empty:
         with site.database.reading() as transaction:  # only now: we may have waited
             version = sql.current(transaction, model.id)
-            ground = site.ground(transaction, model.dataset)
+            basis = in_home(site, transaction, model.dataset)
         if version is None:
             raise UnknownName("published version of model", model.name, [])
-        folders = {key: batch.folder for key, batch in ground.batches.items()}
         again = replace(model, folder=empty)
         units = [
-            Unit(again.folder, folders, ground.dataset.schema, model.recipe, plan)
+            building.unit(basis, model.recipe, plan, again.folder)
             for plan in (
-                plans.make(model.recipe, ground, shard) for shard in versions.all_shards(model)
+                plans.make(model.recipe, basis.ground_of(model.folder.name), shard)
+                for shard in versions.all_shards(model)
             )
         ]
-        _run(units, executor, progress, model.name)
+        building.build(units, executor, progress, f"replaying {model.name}")
         fresh = [versions.best(again, unit.plan) for unit in units]
         pairs = list(zip(version.constituents, fresh, strict=True))
         frames = sum(_frames_alike(model, again, *pair) for pair in pairs)
@@ -95,39 +98,14 @@ def replay(site: Site, model: Model, executor: Executor, progress: Progress) -> 
         same_names=sum(_name(a) == _name(b) for a, b in pairs),
         same_bytes=same_bytes,
         same_runtime=sum(a.pack == b.pack or a.pack is None for a, b in pairs),
-        changed_rows=_changed_rows(site, model),
+        changed_rows=building.count_changed_rows(lambda: _now(site, model)),
+        changed_roots=basis.changed_roots(),
     )
 
 
-def _run(units: Sequence[Unit], executor: Executor, progress: Progress, name: str) -> None:
-    track = progress.begin(
-        f"replaying {name}", [Work(u.plan.shard, len(u.plan.slices)) for u in units]
-    )
-    try:
-        for _ in executor.run(
-            "expunge.training.unit:run",
-            [unit.to_json() for unit in units],
-            lambda index, body: track.advance(index, body["slices"], body["samples"]),
-        ):
-            pass
-    finally:
-        track.end()
-
-
-def _changed_rows(site: Site, model: Model) -> int:
-    """Remaining rows that do not match their commitments."""
-    none = np.empty(0, np.int64)
-    while True:
-        with site.database.reading() as transaction:
-            ground = site.ground(transaction, model.dataset)
-        found = sum(
-            changed_rows(batch, ground.gone.get(key, none)) for key, batch in ground.batches.items()
-        )
-        with site.database.reading() as transaction:
-            after = site.ground(transaction, model.dataset)
-        # A row that was forgotten while we read may have been erased before we came to it.
-        if not found or after.tombstones == ground.tombstones:
-            return found
+def _now(site: Site, model: Model) -> Basis:
+    with site.database.reading() as transaction:
+        return in_home(site, transaction, model.dataset)
 
 
 def _frames_alike(model: Model, again: Model, served: Constituent, fresh: Constituent) -> int:

@@ -1,0 +1,1 @@
+"""The REST service: what routes say, over what :mod:`expunge.service` does."""
