@@ -9,15 +9,38 @@ if TYPE_CHECKING:
     from expunge.home import Home, open  # noqa: A004 - read as `expunge.open`
     from expunge.learners.lightgbm import LightGBM
     from expunge.learners.sklearn import Sklearn
+    from expunge.learners.sums.bernoulli import BernoulliBayes
+    from expunge.learners.sums.gaussian import GaussianBayes
+    from expunge.learners.sums.lda import LDA
+    from expunge.learners.sums.multinomial import MultinomialBayes
+    from expunge.learners.sums.ridge import Ridge
     from expunge.learners.torch import Torch
     from expunge.learners.xgboost import XGBoost
     from expunge.training.recipe import Sharded
 
-__all__ = ["Home", "LightGBM", "Sharded", "Sklearn", "Torch", "XGBoost", "open"]
+__all__ = [
+    "LDA",
+    "BernoulliBayes",
+    "GaussianBayes",
+    "Home",
+    "LightGBM",
+    "MultinomialBayes",
+    "Ridge",
+    "Sharded",
+    "Sklearn",
+    "Torch",
+    "XGBoost",
+    "open",
+]
 
 _WHERE: Final = {
+    "BernoulliBayes": "expunge.learners.sums.bernoulli",
+    "GaussianBayes": "expunge.learners.sums.gaussian",
     "Home": "expunge.home",
+    "LDA": "expunge.learners.sums.lda",
     "LightGBM": "expunge.learners.lightgbm",
+    "MultinomialBayes": "expunge.learners.sums.multinomial",
+    "Ridge": "expunge.learners.sums.ridge",
     "Sharded": "expunge.training.recipe",
     "Sklearn": "expunge.learners.sklearn",
     "Torch": "expunge.learners.torch",

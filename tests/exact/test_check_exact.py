@@ -5,7 +5,7 @@ from __future__ import annotations
 import broken_learners
 import numpy as np
 import pytest
-from broken_learners import BROKEN, Sound
+from broken_learners import BROKEN, Mean, Sound
 
 import expunge
 from expunge.testing import (
@@ -53,6 +53,10 @@ def test_a_broken_learner_fails(builder: FreshProcess, name: str) -> None:
         check_exact(recipe, data(), builder=builder)
     assert caught.value.what == "bytes"
     assert caught.value.slice is not None
+
+
+def test_sums_of_whole_numbers_pass(builder: FreshProcess) -> None:
+    assert check_exact(Mean(), data(), builder=builder).changed > 0
 
 
 def test_a_script_of_everything_passes(builder: FreshProcess) -> None:

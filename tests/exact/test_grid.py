@@ -58,6 +58,12 @@ CLASSIFIERS: Mapping[str, Callable[[], Learner]] = {
         ExtraTreesClassifier(n_estimators=2, max_depth=3)
     ),
     "Gaussian naive Bayes": lambda: expunge.Sklearn(GaussianNB()),
+    "ridge by sums": lambda: expunge.Ridge(),
+    "least squares by sums": lambda: expunge.Ridge(penalty=0.0),
+    "LDA": lambda: expunge.LDA(),
+    "Gaussian naive Bayes by sums": lambda: expunge.GaussianBayes(),
+    "multinomial naive Bayes": lambda: expunge.MultinomialBayes(),
+    "Bernoulli naive Bayes": lambda: expunge.BernoulliBayes(above=100),
     "xgboost, subsample": lambda: expunge.XGBoost(rounds=4, max_depth=2, subsample=0.6),
     "lightgbm, bagging": lambda: expunge.LightGBM(
         rounds=4, num_leaves=3, min_data_in_leaf=2, bagging_fraction=0.6
@@ -67,6 +73,8 @@ REGRESSORS: Mapping[str, Callable[[], Learner]] = {
     "torch linear": lambda: expunge.Torch("linear", epochs=2, batch=16),
     "columns, one-hot and ridge": lambda: expunge.Sklearn(make_pipeline(columns(), Ridge())),
     "ridge": lambda: expunge.Sklearn(Ridge()),
+    "ridge by sums": lambda: expunge.Ridge(),
+    "least squares by sums": lambda: expunge.Ridge(penalty=0.0),
     "random forest regressor": lambda: expunge.Sklearn(
         RandomForestRegressor(n_estimators=2, max_depth=3)
     ),

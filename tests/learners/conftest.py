@@ -20,8 +20,8 @@ FEATURES = (
 )
 KIND = Column("kind", Role.VALUE, Kind.CATEGORICAL, "int32", categories=("x", "y", "z", "never"))
 SIDE = Column("side", Role.VALUE, Kind.CATEGORICAL, "int32", categories=("low", "high"))
-PRICE = Column("price", Role.VALUE, Kind.NUMERIC, "float64")
-COST = Column("cost", Role.VALUE, Kind.NUMERIC, "float64")
+PRICE = Column("price", Role.VALUE, Kind.NUMERIC, "float64", low=0, high=5)
+COST = Column("cost", Role.VALUE, Kind.NUMERIC, "float64", low=-5, high=5)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
@@ -678,6 +678,7 @@ def _same(one: Any, two: Any) -> bool:
 
 
 @given(values)
+@example({1: np.array(False), 0: np.array(True)})
 def test_values_come_back_and_are_written_in_one_way(value: Any) -> None:
     read, state = _through(value)
     assert _same(read, value)

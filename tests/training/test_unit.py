@@ -52,7 +52,7 @@ def planned(home: Home) -> Unit:
 
 def ids_of(unit: Unit, place: int) -> list[str]:
     part = unit.plan.slices[place]
-    batch = units._open(unit.batches[part.key])
+    batch = unit.source.open(part.key)
     return [str(one) for one in batch.read(["id"], part.start, part.stop)["id"]]
 
 
@@ -150,7 +150,7 @@ def test_a_checkpoint_of_another_runtime_is_not_gone_on_from(
 def test_a_plan_whose_rows_were_erased_builds_nothing(whole: Unit, tmp_path: Path) -> None:
     fresh = replace(whole, folder=tmp_path)
     part = whole.plan.slices[1]
-    erase(units._open(whole.batches[part.key]), np.array([part.start], np.int64))
+    erase(whole.source.open(part.key), np.array([part.start], np.int64))
     with pytest.raises(PlanStale):
         run(fresh)
     assert frames(tmp_path) == []

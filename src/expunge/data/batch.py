@@ -110,6 +110,19 @@ class Batch:
         """
         return {name: self._cells(self._column(name), start, stop) for name in columns}
 
+    def pick(self, columns: Sequence[str], ordinals: Ordinals) -> dict[str, NDArray[Any]]:
+        """As :meth:`read`, of single rows; ordinals ascend. Reads no other row."""
+        return {name: self._picked(self._column(name), ordinals) for name in columns}
+
+    def pick_tokens(self, ordinals: Ordinals) -> NDArray[np.uint64]:
+        """Keyed hashes of the sample ids of single rows; ordinals ascend."""
+        return _joined([_hashes(array) for array in self._taken(TOKEN, ordinals)])
+
+    def pick_erased(self, ordinals: Ordinals) -> NDArray[np.bool_]:
+        """Which of single rows were erased; ordinals ascend."""
+        salts = [bytes_of(array) for array in self._taken(SALT, ordinals)]
+        return np.asarray(~_joined(salts).reshape(-1, SALT_BYTES).any(axis=1))
+
     def find(self, tokens: NDArray[np.uint64]) -> Ordinals:
         """Ordinal of each token, or -1; erased rows keep theirs."""
         return self._index(TOKENS).find(tokens)
@@ -218,6 +231,16 @@ class Batch:
         ]
         return slices or [self.segment(0).column(name)[:0]]
 
+    def _taken(self, name: str, ordinals: Ordinals) -> list[pa.Array]:
+        taken = [
+            self.segment(number).column(name).take(pa.array(places))
+            for number, places in self.by_segment(ordinals)
+        ]
+        return taken or [self.segment(0).column(name)[:0]]
+
+    def _picked(self, column: Column, ordinals: Ordinals) -> NDArray[Any]:
+        return _of_arrays(column, self._taken(column.name, ordinals))
+
     def _hidden(self, name: str, start: int, stop: int) -> NDArray[np.uint64]:
         return _joined([_hashes(array) for array in self._arrays(name, start, stop)])
 
@@ -226,10 +249,7 @@ class Batch:
         return _joined(arrays).reshape(-1, width)
 
     def _cells(self, column: Column, start: int, stop: int) -> NDArray[Any]:
-        arrays = self._arrays(column.name, start, stop)
-        if column.kind is Kind.TEXT:
-            return _joined([_objects(array) for array in arrays])
-        return _joined([elements(column, array) for array in arrays])
+        return _of_arrays(column, self._arrays(column.name, start, stop))
 
     def _column(self, name: str) -> Column:
         stored = stored_columns(self.schema)
@@ -276,6 +296,12 @@ def write_meta(
 
 def _joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _of_arrays(column: Column, arrays: Sequence[pa.Array]) -> NDArray[Any]:
+    if column.kind is Kind.TEXT:
+        return _joined([_objects(array) for array in arrays])
+    return _joined([elements(column, array) for array in arrays])
 
 
 def _hashes(array: pa.Array) -> NDArray[np.uint64]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,9 +20,10 @@ from typing import Any, Final
 from expunge.core.catalogue import Catalogue
 from expunge.core.digest import Json
 from expunge.core.errors import FormatUnsupported, RecipeInvalid, UnknownName
+from expunge.learners import features
 from expunge.learners.protocol import Learner
 
-__all__ = ["LEARNERS", "foreign_code", "from_json", "to_json"]
+__all__ = ["LEARNERS", "foreign_code", "from_json", "libraries", "to_json"]
 
 _PATH: Final = re.compile(r'"([A-Za-z_][\w.]*):[A-Za-z_]\w*\\*"')
 _LIBRARIES: Final = frozenset({"expunge", "sklearn", "torch", "numpy", "scipy"})
@@ -31,7 +32,12 @@ LEARNERS: Final[Catalogue[type[Learner]]] = Catalogue(
     "learner",
     "expunge.learners",
     {
+        "bernoulli-bayes": "expunge.learners.sums.bernoulli:BernoulliBayes",
+        "gaussian-bayes": "expunge.learners.sums.gaussian:GaussianBayes",
+        "lda": "expunge.learners.sums.lda:LDA",
         "lightgbm": "expunge.learners.lightgbm:LightGBM",
+        "multinomial-bayes": "expunge.learners.sums.multinomial:MultinomialBayes",
+        "ridge": "expunge.learners.sums.ridge:Ridge",
         "sklearn": "expunge.learners.sklearn:Sklearn",
         "torch": "expunge.learners.torch:Torch",
         "xgboost": "expunge.learners.xgboost:XGBoost",
@@ -101,7 +107,16 @@ def _found(name: str) -> type[Learner] | None:
     return found
 
 
+def libraries(learner: Learner) -> tuple[str, ...]:
+    """The distributions whose versions a learner's bytes depend on, sorted: its parts' as well."""
+    parts = [getattr(learner, field.name) for field in fields(learner)]  # type: ignore[arg-type]  # a frozen dataclass, as the protocol says
+    named = [part.libraries for part in parts if is_dataclass(part) and hasattr(part, "libraries")]
+    return tuple(sorted({*learner.libraries, *(name for names in named for name in names)}))
+
+
 def _plain(value: Any) -> Json:  # noqa: ANN401 - any field
+    if is_dataclass(value):
+        return features.to_json(value)  # type: ignore[arg-type]  # the only dataclasses in fields
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +43,15 @@ class Samples:
 
     def first(self, n: int) -> Samples:
         """The first ``n`` samples, without copying."""
-        weights = None if self.weights is None else self.weights[:n]
-        return Samples(self.tokens[:n], self.inputs[:n], self.targets[:n], weights)
+        return self._part(slice(n))
+
+    def behind(self, n: int) -> Samples:
+        """All but the first ``n`` samples, without copying."""
+        return self._part(slice(n, None))
+
+    def _part(self, rows: slice) -> Samples:
+        weights = None if self.weights is None else self.weights[rows]
+        return Samples(self.tokens[rows], self.inputs[rows], self.targets[rows], weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +96,20 @@ class Learner(Protocol):
 
     def predictor(self, task: Task, states: Sequence[bytes]) -> Predictor:
         """Load states, at least one, into a function that predicts with all of them."""
+        ...
+
+
+@runtime_checkable
+class Changing(Protocol):
+    """A learner whose state can lose samples without seeing those that stay.
+
+    What :meth:`change` gives is, byte for byte, what :meth:`Learner.learn` gives for the samples
+    that are left. :func:`expunge.testing.check_exact` says whether it is.
+    """
+
+    def change(self, task: Task, state: bytes, gone: Samples | None, come: Samples | None) -> bytes:
+        """The state without the samples ``gone``, which are in it, and with those that ``come``.
+
+        None stands for no samples; at least one sample stays or comes.
+        """
         ...

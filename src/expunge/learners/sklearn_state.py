@@ -86,8 +86,11 @@ class Writer:
 
     def _pairs(self, value: Mapping[Any, Any], path: str) -> list[Json]:
         # The path leaves keys out: they may be words of a sample's text.
-        pairs = [(self.write(k, path), self.write(v, f"{path}[…]")) for k, v in value.items()]
-        return [list(pair) for pair in sorted(pairs, key=lambda pair: repr(pair[0]))]
+        keys = sorted(
+            ((self.write(k, path), v) for k, v in value.items()), key=lambda p: repr(p[0])
+        )
+        # Arrays are numbered as they are written: by the order of the keys, not of arrival.
+        return [[key, self.write(v, f"{path}[…]")] for key, v in keys]
 
     def _dict(self, value: Mapping[Any, Any], path: str) -> Json:
         return {"dict": self._pairs(value, path)}

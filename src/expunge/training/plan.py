@@ -6,7 +6,7 @@ a pack says what to keep, what to destroy and what to build.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core import names, rng
-from expunge.core.digest import digest
+from expunge.core.digest import Json, digest
 from expunge.core.errors import DataCorrupt
 from expunge.core.types import Filter
 from expunge.data import filters, leaves, ring
@@ -57,6 +57,19 @@ class Slice:
     root: bytes
     name: bytes
     seed: int
+
+    def to_json(self) -> list[Json]:
+        """As plain JSON."""
+        place = [*self.key, self.part, self.start, self.stop, self.drop.tolist()]
+        return [*place, self.samples, self.root.hex(), self.name.hex(), self.seed]
+
+    @classmethod
+    def from_json(cls, value: Sequence[Any]) -> Slice:
+        """Read what :meth:`to_json` wrote."""
+        tier, number, part, start, stop, drop, samples, root, name, seed = value
+        gone = np.array(drop, np.int64)
+        digests = bytes.fromhex(root), bytes.fromhex(name)
+        return cls((tier, number), part, start, stop, gone, samples, *digests, seed)
 
 
 @dataclass(frozen=True, slots=True)

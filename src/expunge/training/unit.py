@@ -9,28 +9,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from expunge import learners
 from expunge.core.digest import Json, canonical_json
-from expunge.core.errors import PlanStale, ViewInvalid
-from expunge.core.types import Kind, Schema, Task, View
-from expunge.data import leaves
-from expunge.data.batch import META, Batch
-from expunge.learners.protocol import Learner, Samples, Step
+from expunge.core.types import Schema
+from expunge.learners.protocol import Changing, Learner, Step
 from expunge.learners.seeding import one_thread
 from expunge.storage import disk, packs
 from expunge.storage.packs import Frame, Pack
-from expunge.training import plan as plans
 from expunge.training import recipe as recipes
 from expunge.training import runtime
-from expunge.training.plan import Plan
+from expunge.training.loading import Source, load
+from expunge.training.moving import Moved, moved, note
+from expunge.training.plan import Plan, Slice
 from expunge.training.recipe import Recipe
 
 _SYNC_EVERY_S = 10.0
@@ -51,6 +46,12 @@ class Unit:
     recipe: Recipe
     plan: Plan
 
+    @property
+    def source(self) -> Source:
+        """Where its rows are."""
+        view = self.recipe.view
+        return Source(self.batches, view, recipes.task(view, self.schema))
+
     def to_json(self) -> dict[str, Json]:
         """As plain JSON."""
         return {
@@ -59,20 +60,7 @@ class Unit:
             "schema": self.schema.to_json(),
             "recipe": self.recipe.to_json(),
             "shard": self.plan.shard,
-            "slices": [
-                [
-                    *s.key,
-                    s.part,
-                    s.start,
-                    s.stop,
-                    s.drop.tolist(),
-                    s.samples,
-                    s.root.hex(),
-                    s.name.hex(),
-                    s.seed,
-                ]
-                for s in self.plan.slices
-            ],
+            "slices": [part.to_json() for part in self.plan.slices],
         }
 
     @classmethod
@@ -83,7 +71,7 @@ class Unit:
             batches={(tier, number): Path(path) for tier, number, path in value["batches"]},
             schema=Schema.from_json(value["schema"]),
             recipe=Recipe.from_json(value["recipe"]),
-            plan=Plan(value["shard"], tuple(_slice(s) for s in value["slices"])),
+            plan=Plan(value["shard"], tuple(map(Slice.from_json, value["slices"]))),
         )
 
 
@@ -106,7 +94,7 @@ def run(argument: dict[str, Any], report: Callable[[dict[str, Json]], None]) -> 
     unit = Unit.from_json(argument)
     learner = learners.from_json(unit.recipe.learner)
     code = learners.foreign_code(unit.recipe.learner)
-    environment = runtime.describe(learner.libraries, code=tuple(sorted(code.items())))
+    environment = runtime.describe(learners.libraries(learner), code=tuple(sorted(code.items())))
     name = runtime.name(environment)
     path = unit.folder / pack_name(unit.plan.shard, name)
     with packs.writing(path) as pack:
@@ -114,12 +102,14 @@ def run(argument: dict[str, Any], report: Callable[[dict[str, Json]], None]) -> 
         found = pack.frames()
         kept = _longest_clean(pack, found, unit.plan.names)
         report({"slices": len(kept), "samples": 0})  # an orphaned worker ends here, unharmful
-        pack.cut(kept)
-        visits = 0
-        if len(kept) < len(unit.plan.slices):
-            with one_thread():
-                visits = _build(unit, learner, pack, kept, report)
+        with one_thread():
+            places = (pack, path, found)
+            made = moved(unit.source, learner, places, unit.plan.slices, len(kept))
+            pack.cut(kept)
+            visits = _build(unit, learner, pack, kept, made, report)
         pack.sync()
+        if isinstance(learner, Changing):
+            note(path, unit.plan.slices)
     return {
         "pack": path.name,
         "destroyed": len(found) - len(kept),
@@ -150,135 +140,41 @@ def _build(
     learner: Learner,
     pack: Pack,
     kept: Sequence[Frame],
+    moved: Sequence[Moved],
     report: Callable[[dict[str, Json]], None],
 ) -> int:
-    task = recipes.task(unit.recipe.view, unit.schema)
-    samples = load(unit, learner, task, skip=len(kept))
+    """Append what is missing: what was ``moved`` first, the rest from the rows."""
     last = kept[-1] if kept else None
-    state = pack.read(last) if last else None
-    seen = np.cumsum([part.samples for part in unit.plan.slices])
     visits, synced = 0, time.monotonic()
-    for part, total in zip(unit.plan.slices[len(kept) :], seen[len(kept) :], strict=True):
-        step = Step(part.seed, unit.recipe.share)
-        state = learner.learn(task, state, samples.first(int(total)), step)
-        last = pack.append(last, part.name, int(total), state)
-        visits += int(total)
-        report({"slices": 1, "samples": int(total)})
+    for part, total, state, seen in _states(unit, learner, pack, kept, moved):
+        last = pack.append(last, part.name, total, state)
+        visits += seen
+        report({"slices": 1, "samples": seen})
         if time.monotonic() - synced > _SYNC_EVERY_S:
             pack.sync()
             synced = time.monotonic()
     return visits
 
 
-def load(unit: Unit, learner: Learner, task: Task, skip: int = 0) -> Samples:
-    """Read and encode the rows of all slices, in order.
-
-    Raises:
-        PlanStale: A slice behind the first ``skip`` is not what the plan says.
-    """
-    chunks = list(_chunks(unit, task, skip))
-    cells = {
-        name: _join([chunk[0][name] for chunk in chunks]) for name in unit.recipe.view.features
-    }
-    return Samples(
-        tokens=_join([chunk[1] for chunk in chunks]),
-        inputs=learner.encode(task, cells),
-        targets=_targets(task, [chunk[0] for chunk in chunks]),
-        weights=_weights(unit.recipe.view, [chunk[0] for chunk in chunks]),
-    )
-
-
-def _chunks(
-    unit: Unit, task: Task, skip: int
-) -> Iterator[tuple[dict[str, NDArray[Any]], NDArray[np.uint64]]]:
-    """Cells and tokens, one chunk per batch: a shard's slices of a batch are neighbours."""
-    view = unit.recipe.view
-    columns = [*view.features, *view.targets, *([view.weight] if view.weight else [])]
-    numbered = list(enumerate(unit.plan.slices))
-    for key, group in groupby(numbered, key=lambda item: item[1].key):
-        slices = list(group)
-        batch = _open(unit.batches[key])
-        start, stop = slices[0][1].start, slices[-1][1].stop
-        keep = np.zeros(stop - start, np.bool_)  # rows between slices belong to emptied ones
-        for index, part in slices:
-            kept = plans.kept(batch, part.start, part.stop, part.drop, view.filters)
-            keep[part.start - start : part.stop - start] = kept
-            if index >= skip:
-                _verify(batch, part, kept)
-        cells = batch.read(columns, start, stop)
-        tokens = batch.tokens(start, stop)
-        yield (
-            ({name: cell[keep] for name, cell in cells.items()}, tokens[keep])
-            if not keep.all()
-            else (cells, tokens)
-        )
-
-
-def _open(folder: Path) -> Batch:
-    """The batch in a folder; read anew where a backup has put other files there since."""
-    found = [place.stat() for place in (folder, folder / META)]
-    return _opened(folder, tuple((one.st_ino, one.st_ctime_ns) for one in found))
-
-
-@lru_cache(maxsize=64)
-def _opened(folder: Path, _files: tuple[tuple[int, int], ...]) -> Batch:
-    return Batch(folder)
-
-
-def _verify(batch: Batch, part: plans.Slice, keep: NDArray[np.bool_]) -> None:
-    rows = batch.leaves(part.start, part.stop)[keep]
-    # Erased rows keep their leaves: a stale plan must not train on the zeros of the others.
-    erased = (batch.erased(part.start, part.stop) & keep).any()
-    if erased or len(rows) != part.samples or leaves.root(rows) != part.root:
-        raise PlanStale
-
-
-def _join(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _targets(task: Task, cells: Sequence[dict[str, NDArray[Any]]]) -> NDArray[Any]:
-    columns = [_join([chunk[column.name] for chunk in cells]) for column in task.targets]
-    if task.targets[0].kind is Kind.CATEGORICAL:
-        codes = columns[0].astype(np.int64)
-        _refuse(int((codes < 0).sum()), "a target value that the schema does not declare")
-        return codes
-    values = np.stack([column.astype(np.float64) for column in columns], axis=1)
-    _refuse(int((~np.isfinite(values)).any(axis=1).sum()), "a missing or infinite target")
-    return values
-
-
-def _weights(view: View, cells: Sequence[dict[str, NDArray[Any]]]) -> NDArray[np.float64] | None:
-    if view.weight is None:
-        return None
-    weights = _join([chunk[view.weight] for chunk in cells]).astype(np.float64)
-    _refuse(int((~(weights >= 0)).sum()), "a missing or negative weight")
-    return weights
-
-
-def _refuse(rows: int, what: str) -> None:
-    if rows:
-        raise ViewInvalid(
-            f"{rows:,} rows have {what}. Filter them out in the view, or declare the column "
-            f"with `values=[…]` at ingest so that none of its values is hidden."
-        )
+def _states(
+    unit: Unit, learner: Learner, pack: Pack, kept: Sequence[Frame], moved: Sequence[Moved]
+) -> Iterator[tuple[Slice, int, bytes, int]]:
+    """Each missing slice with its samples so far, its state, and the samples visited for it."""
+    slices = unit.plan.slices
+    totals = np.cumsum([part.samples for part in slices]).tolist()
+    for number, one in enumerate(moved, len(kept)):
+        yield slices[number], totals[number], one.state, one.rows
+    done = len(kept) + len(moved)
+    if done == len(slices):
+        return
+    samples = load(unit.source, learner, slices, skip=done)
+    state = moved[-1].state if moved else pack.read(kept[-1]) if kept else None
+    for number in range(done, len(slices)):
+        step = Step(slices[number].seed, unit.recipe.share)
+        state = learner.learn(unit.source.task, state, samples.first(totals[number]), step)
+        yield slices[number], totals[number], state, totals[number]
 
 
 def _describe(path: Path, environment: Any) -> None:  # noqa: ANN401 - any JSON
     if not path.exists():
         disk.write_file(path, canonical_json(environment))
-
-
-def _slice(value: Sequence[Any]) -> plans.Slice:
-    tier, number, part, start, stop, drop, samples, root, name, seed = value
-    return plans.Slice(
-        key=(tier, number),
-        part=part,
-        start=start,
-        stop=stop,
-        drop=np.array(drop, np.int64),
-        samples=samples,
-        root=bytes.fromhex(root),
-        name=bytes.fromhex(name),
-        seed=seed,
-    )

@@ -139,6 +139,59 @@ class ByProcess(Sound):
         return super().dump(weights + 1e-12 * os.getpid(), speed, parent)
 
 
+@dataclass(frozen=True)
+class Mean(Sound):
+    """The mean of the targets: a sum that can be taken back, as whole numbers are."""
+
+    def learn(self, task, parent, samples, step):
+        return self.written(self.total(samples), len(samples))
+
+    def change(self, task, before, gone, come):
+        arrays = state.parse(before)[1]
+        total, count = arrays["total"], int(arrays["count"][0])
+        for samples, sign in ((gone, -1), (come, 1)):
+            if samples is not None:
+                total, count = total + sign * self.total(samples), count + sign * len(samples)
+        return self.written(total, count)
+
+    def total(self, samples):
+        return np.rint(np.ravel(samples.targets) * 1000).astype(np.int64).sum(keepdims=True)
+
+    def written(self, total, count):
+        return state.dump({}, {"total": total, "count": np.array([count])})
+
+    def predictor(self, task, states):
+        read = [state.parse(one)[1] for one in states]
+        means = [float(one["total"][0]) / max(int(one["count"][0]), 1) for one in read]
+        return lambda inputs: np.stack([np.full((len(inputs), 1), mean) for mean in means])
+
+
+@dataclass(frozen=True)
+class FloatSums(Mean):
+    """Sums in floating point, which subtracting does not bring back."""
+
+    def total(self, samples):
+        return np.ravel(samples.targets).astype(np.float64).sum(keepdims=True)
+
+
+@dataclass(frozen=True)
+class KeepsTheTarget(Mean):
+    """Subtracting takes a sample out of the count, and leaves what it said."""
+
+    def change(self, task, before, gone, come):
+        arrays = state.parse(before)[1]
+        return self.written(arrays["total"], int(arrays["count"][0]) - len(gone or ()))
+
+
+@dataclass(frozen=True)
+class CountsWhoLeft(Mean):
+    """The state tells how many were forgotten."""
+
+    def change(self, task, before, gone, come):
+        arrays = state.parse(super().change(task, before, gone, come))[1]
+        return state.dump({}, arrays | {"left": np.array([len(gone or ())])})
+
+
 BROKEN: Mapping[str, type[Sound]] = {
     kind.__name__: kind
     for kind in (
@@ -149,5 +202,8 @@ BROKEN: Mapping[str, type[Sound]] = {
         ParentInMemory,
         OrderOfASet,
         ByProcess,
+        FloatSums,
+        KeepsTheTarget,
+        CountsWhoLeft,
     )
 }
