@@ -205,3 +205,14 @@ def test_a_home_forgets_by_subtraction_and_destroys_what_it_subtracted(home: Hom
     assert rebuilt == [60, 2, 1]
     assert home.verify("m").exact
     assert model.predict(people(5)).shape == (5,)
+
+
+def test_rows_that_the_view_leaves_out_are_not_subtracted(home: Home, tmp_path: Path) -> None:
+    rows = people(60)
+    home.ingest("people", rows, id="id", subject="who")
+    home.train("m", home.dataset("people").view("y", where=[("x0", ">", 0.0)]), expunge.Ridge())
+    learnt = [str(one) for one in rows["id"][rows["x0"] > 0]]
+    home.forget([learnt[0], *(str(one) for one in rows["id"][rows["x0"] <= 0][:3])])
+    after = planned(home)
+    assert run(after)["samples"] == 1
+    assert content(after.folder) == fresh(after, tmp_path)

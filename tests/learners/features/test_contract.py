@@ -5,6 +5,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import os
+import subprocess
+import sys
+import types
 from hashlib import sha256
 
 import numpy as np
@@ -37,10 +41,10 @@ CASES = {
     "columns, few bits": (Columns(bits=3), (*TABLE, IMAGE)),
     "fourier": (Fourier(features=37), TABLE),
     "fourier, pixels": (Fourier(features=64, bits=12, seed=1), (IMAGE,)),
-    "convolutions": (Convolutions(filters=10, pool=3), (IMAGE,)),
+    "convolutions": (Convolutions(filters=10, size=6, pool=3), (IMAGE,)),
     "convolutions, colour": (Convolutions(filters=6, size=3, pool=2, stride=2), (COLOUR,)),
     "convolutions, flat": (Convolutions(filters=4, size=2, pool=1, shape=(3, 4)), (SIGNAL,)),
-    "ngrams": (NGrams(features=97), (TEXT, TITLE)),
+    "ngrams": (NGrams(features=97, words=(1, 2)), (TEXT, TITLE)),
     "ngrams, pieces": (NGrams(features=64, words=None, characters=(2, 4), bits=2), (TEXT,)),
     "frozen": (Frozen("math_of_one_row:embed", features=5, low=-3, high=3), (SIGNAL, AGE)),
 }
@@ -66,9 +70,6 @@ def embed(cells):
 
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch):
-    import sys
-    import types
-
     module = types.ModuleType("math_of_one_row")
     module.embed = embed
     monkeypatch.setitem(sys.modules, "math_of_one_row", module)
@@ -173,6 +174,33 @@ def test_revision_is_raised_with_what_is_computed(name):
     }
     integers = features.integers(declared, cells).astype("<i2")
     assert (features.revision, sha256(integers.tobytes()).hexdigest()[:16]) == GOLDEN[name]
+
+
+ELSEWHERE = """
+import numpy as np
+from hashlib import sha256
+from expunge.core.types import Column, Kind, Role
+from expunge.learners.features.convolutions import Convolutions
+from expunge.learners.features.fourier import Fourier
+image = (Column("image", Role.FEATURE, Kind.TENSOR, "uint8", shape=(28, 28)),)
+cells = {"image": (np.arange(30 * 784) ** 2 % 251).astype(np.uint8).reshape(30, 28, 28)}
+for features in (Convolutions(filters=32), Fourier(features=300)):
+    print(sha256(features.integers(image, cells).tobytes()).hexdigest())
+"""
+
+
+def test_other_processors_and_thread_counts_compute_the_same():
+    """OpenBLAS takes the code of the processor that it is told: without and with fused sums."""
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", ELSEWHERE],
+            env={**os.environ, "OPENBLAS_CORETYPE": core, "OMP_NUM_THREADS": threads},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for core, threads in (("Prescott", "1"), ("Haswell", "1"), ("Haswell", "2"))
+    }
+    assert len(said) == 1
 
 
 def test_a_map_of_ones_own_is_named_by_import_path():

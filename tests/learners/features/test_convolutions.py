@@ -65,7 +65,7 @@ def test_the_greatest_sums_are_exact_in_float32():
     for sign in (1, -1):
         extreme = np.where(sign * bank.T > 0, np.float32(255), np.float32(0))
         patches = np.repeat(extreme[:, None], 3000, axis=1)
-        above, below = convolutions._sums(patches, bank)
+        above, below = convolutions._sums(patches, bank, convolutions._group(bank))
         answers = patches.astype(np.int64) @ bank.astype(np.int64)
         np.testing.assert_array_equal(above, np.maximum(answers, 0).sum(axis=1))
         np.testing.assert_array_equal(below, np.maximum(-answers, 0).sum(axis=1))

@@ -123,6 +123,15 @@ def test_naive_bayes_agrees_with_scikit_learn(name):
     assert (ours[:, 3] == 0).all()
 
 
+def test_sums_are_as_narrow_as_they_can_be():
+    from expunge.learners.state import parse
+
+    few, many = table(KIND), table(KIND, rows=120_000)
+    for rows, kind in ((few, np.int32), (many, np.int64)):
+        state = rows.learn(LEARNERS["ridge"], np.arange(len(rows.targets)))
+        assert parse(state)[1]["sum.square"].dtype == kind
+
+
 @pytest.mark.parametrize("name", LEARNERS)
 def test_samples_without_weight_teach_nothing(name):
     rows = replace(table(KIND), weights=np.zeros(200))
@@ -147,14 +156,13 @@ def test_sums_say_how_many_they_are():
 
 def test_a_solution_says_how_well_it_was_conditioned():
     rows = table(KIND)
-    good, bad = (learning.fit_of(rows.learn(LEARNERS[n], ALL)) for n in ("ridge", "least squares"))
-    assert good["solution"][0] > 1e-4
-    assert good["solution"][1] < 1e-12
+    good = learning.fit_of(rows.learn(LEARNERS["ridge"], ALL))["solution"]
+    assert good[0] > 1e-4
+    assert good[1] == 0
     same = replace(rows, cells=rows.cells | {"b": rows.cells["a"]})
-    assert bad["solution"][0] > 0
     singular = learning.fit_of(same.learn(LEARNERS["least squares"], ALL))
-    assert singular["solution"][0] == 0
-    assert np.isfinite(singular["coefficients"]).all()
+    assert singular["solution"][1] > 0
+    np.testing.assert_allclose(singular["coefficients"][0], singular["coefficients"][1], rtol=0.1)
 
 
 def test_what_cannot_be_summed_is_refused():

@@ -86,7 +86,7 @@ def quantise(
     if low == high:
         out[...] = 0
         return
-    block = max(_BLOCK_CELLS // max(values[:1].size, 1), 1)
+    block = _rows(values)
     for begin in range(0, len(values), block):
         cells = np.subtract(values[begin : begin + block], low, dtype=np.float64)
         np.divide(cells, float(high) - float(low), out=cells)
@@ -166,4 +166,12 @@ def _numbers(column: Column, cells: NDArray[Any], top: int, out: NDArray[np.int1
     # The same numbers, 256 times instead of once per pixel.
     table = np.empty(256, np.int16)
     quantise(np.arange(256), low, high, top, table)
-    np.take(table, flat, out=out, mode="clip")
+    block = _rows(flat)
+    for begin in range(0, len(flat), block):
+        # NumPy makes 8-byte indices of the bytes.
+        np.take(table, flat[begin : begin + block], out=out[begin : begin + block], mode="clip")
+
+
+def _rows(cells: NDArray[Any]) -> int:
+    """Rows of these in a block."""
+    return max(_BLOCK_CELLS // max(cells[:1].size, 1), 1)

@@ -37,9 +37,10 @@ class NGrams:
     Texts are put in lower case. Words are runs of letters, digits and underscores; pieces
     are runs of characters within a word with a blank at each of its ends. Several text
     columns have places of their own. Two n-grams may share a place, the more the smaller
-    ``features`` is: their counts are added.
+    ``features`` is: their counts are added. So pairs of words, and pieces, are worth their
+    while from some 16,384 places on; with 4,096 single words alone do better.
 
-    Costs about 1 µs per n-gram. A Python with another edition of Unicode may lower and
+    Costs about 2 µs per n-gram. A Python with another edition of Unicode may lower and
     split rare characters in another way: it is another runtime.
     Fails with :class:`RecipeInvalid` on columns that hold no text.
 
@@ -52,7 +53,7 @@ class NGrams:
     """
 
     features: int = 4096
-    words: tuple[int, ...] | None = (1, 2)
+    words: tuple[int, ...] | None = (1, 1)
     characters: tuple[int, ...] | None = None
     bits: int = 4
     seed: int = 0

@@ -27,7 +27,7 @@ from expunge.learners.sums import classes, learning, moments, products
 from expunge.learners.sums.learning import Fit, Sums
 from expunge.learners.sums.predicting import predictor, softmax
 from expunge.learners.sums.rows import Rows, rows
-from expunge.learners.sums.solving import solve
+from expunge.learners.sums.solving import aligned, solve
 
 
 @dataclass(frozen=True)
@@ -93,23 +93,23 @@ class LDA:
         each = np.divide(1.0, sizes, out=np.zeros_like(sizes), where=sizes > 0)
         of_class = sums["cross"][:-1, :-1].astype(np.float64)
         means = of_class * each
-        # Its root makes the scatter between classes one product of a matrix with itself.
-        root = of_class * np.sqrt(each)
-        covariance = products.unfolded(sums["square"], len(means))
-        covariance -= root @ root.T
+        covariance = aligned(len(means), len(means))
+        products.unfold(sums["square"], covariance)
+        moments.centre(covariance, of_class, each)
         covariance /= max(weight, 1.0)
         found = solve(self._shrunk(covariance), means)
         prior = classes.log_shares(sizes)
         return {
             "coefficients": found.values,
             "intercepts": prior - 0.5 * (means * found.values).sum(axis=0),
-            "solution": np.array([found.condition, found.residual]),
+            "solution": np.array([found.condition, found.added]),
         }
 
     def _shrunk(self, covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-        mean_variance = float(np.trace(covariance)) / len(covariance)
+        diagonal = np.einsum("ii->i", covariance)
+        mean_variance = float(diagonal.mean())
         covariance *= 1 - self.shrinkage
-        covariance[np.diag_indices(len(covariance))] += self.shrinkage * mean_variance
+        diagonal += self.shrinkage * mean_variance
         return covariance
 
 

@@ -1,6 +1,6 @@
 """What learners that are made of sums share: their state, and how samples come and go.
 
-A state holds the sums (int64) and what was solved from them (float64). A sample comes by adding
+A state holds the sums (integers) and what was solved from them (float64). A sample comes by adding
 its terms and goes by subtracting them, whatever came and went before.
 
 References:
@@ -28,6 +28,7 @@ Fit: TypeAlias = dict[str, NDArray[np.float64]]
 """What was solved from sums, by name."""
 
 _FORMAT: Final = 1
+_INT32: Final = 1 << 31
 _SUM, _FIT = "sum.", "fit."
 
 
@@ -71,7 +72,8 @@ def change(
 
 def sums_of(state: bytes) -> Sums:
     """The sums in a state; they may be written to."""
-    return {name[len(_SUM) :]: a for name, a in _read(state).items() if name.startswith(_SUM)}
+    found = _read(state).items()
+    return {name[len(_SUM) :]: a.astype(np.int64) for name, a in found if name.startswith(_SUM)}
 
 
 def fit_of(state: bytes) -> Fit:
@@ -93,5 +95,11 @@ def _read(state: bytes) -> Mapping[str, NDArray[Any]]:
 
 
 def _written(sums: Sums, fit: Fit) -> bytes:
-    named: dict[str, NDArray[Any]] = {_SUM + name: array for name, array in sums.items()}
+    named: dict[str, NDArray[Any]] = {_SUM + name: _narrow(a) for name, a in sums.items()}
     return dump({"format": _FORMAT}, named | {_FIT + name: array for name, array in fit.items()})
+
+
+def _narrow(sums: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
+    """As int32 where all fit: half the bytes to write, and a pure function of the sums too."""
+    fits = sums.min(initial=0) >= -_INT32 and sums.max(initial=0) < _INT32
+    return sums.astype(np.int32) if fits else sums

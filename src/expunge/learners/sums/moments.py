@@ -67,3 +67,22 @@ def _weighted(
     values: NDArray[np.integer], weights: NDArray[np.int64] | None
 ) -> NDArray[np.integer]:
     return values if weights is None else values * weights[:, None]
+
+
+def centre(
+    square: NDArray[np.float64], sums: NDArray[np.float64], shares: NDArray[np.float64]
+) -> None:
+    """Take Σₖ shareₖ · sumₖ · sumₖᵀ out of the lower triangle of ``square``, in place.
+
+    Args:
+        square: (width, width) in Fortran's order.
+        sums: (width, k).
+        shares: (k,).
+    """
+    weighed = sums * shares
+    for start in range(0, len(square), products.PANEL):
+        stop = min(start + products.PANEL, len(square))
+        # Element by element and not by BLAS, whose order of adding may depend on the alignment.
+        for k in range(sums.shape[1]):
+            columns = square[start:, start:stop].T  # one after the other in memory
+            columns -= np.multiply.outer(sums[start:stop, k], weighed[start:, k])

@@ -124,13 +124,15 @@ def panelled(width: int) -> int:
     )
 
 
-def unfolded(panels: NDArray[np.int64], width: int) -> NDArray[np.float64]:
-    """The whole symmetric matrix, as float64 in Fortran's order."""
-    whole = np.empty((width, width), order="F")
-    for start, stop, panel in _panels(panels, width):
-        whole[start:stop, start:] = panel
-        whole[start:, start:stop] = panel.T
-    return whole
+def unfold(panels: NDArray[np.int64], into: NDArray[np.float64]) -> None:
+    """Write the lower triangle of the symmetric matrix that ``panels`` hold, and a little more.
+
+    Args:
+        panels: As :func:`add_square` fills them.
+        into: (width, width); elsewhere it is left as it is.
+    """
+    for start, stop, panel in _panels(panels, len(into)):
+        into[start:, start:stop] = panel.T
 
 
 def _panels(flat: NDArray[np.int64], width: int) -> Iterator[tuple[int, int, NDArray[np.int64]]]:

@@ -29,7 +29,7 @@ from expunge.learners.sums import integers, learning, moments, products
 from expunge.learners.sums.learning import Fit, Sums
 from expunge.learners.sums.predicting import predictor
 from expunge.learners.sums.rows import Rows, rows
-from expunge.learners.sums.solving import solve
+from expunge.learners.sums.solving import aligned, solve
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Ridge:
     the samples that leave and one solution. A state takes 4 · width² bytes and a little more.
 
     Classes get probabilities by cutting the fitted values at 0 and scaling their sum to 1.
-    Where the penalty is 0, or so small that the system is nearly singular, the solution is that
-    of least norm, and takes some thirty times as long.
+    Where the penalty is 0, or so small that rounding cannot tell the system from a singular one,
+    as little is added to the penalty as it takes; a state says how much.
 
     Attributes:
         penalty: λ, on the sum of squared errors; at least 0. Features count as their map scales
@@ -101,14 +101,15 @@ class Ridge:
         weight, x, y = moments.totals(sums)
         if weight == 0:
             return _nothing(len(x), task.outputs)
-        square = products.unfolded(sums["square"], len(x))
-        square -= np.outer(x, x / weight)
-        square[np.diag_indices(len(x))] += self._penalty(task, sums)
+        square = aligned(len(x), len(x))
+        products.unfold(sums["square"], square)
+        moments.centre(square, x[:, None], np.array([1 / weight]))
+        np.einsum("ii->i", square)[...] += self._penalty(task, sums)
         found = solve(square, sums["cross"][:-1, :-1] - np.outer(x, y / weight))
         return {
             "coefficients": found.values,
-            "intercepts": (y - x @ found.values) / weight,
-            "solution": np.array([found.condition, found.residual]),
+            "intercepts": (y - (x[:, None] * found.values).sum(axis=0)) / weight,
+            "solution": np.array([found.condition, found.added]),
         }
 
     def _penalty(self, task: Task, sums: Sums) -> float:
@@ -129,7 +130,7 @@ def _nothing(width: int, outputs: int) -> Fit:
     return {
         "coefficients": np.zeros((width, outputs)),
         "intercepts": np.zeros(outputs),
-        "solution": np.array([1.0, 0.0]),
+        "solution": np.array([0.0, 0.0]),
     }
 
 
