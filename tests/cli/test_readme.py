@@ -96,3 +96,16 @@ def test_the_service_is_that_of_the_page_whose_commands_run() -> None:
     ):
         assert said in section
         assert said in page
+
+
+def test_the_page_on_sums_runs(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    write(tmp_path / "people.csv", people())
+    page = (ROOT / "docs/sums.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert run(tmp_path, [sys.executable, "-c", code]) == "True\n"
+    (line,) = re.findall(r"`expunge (train income .*?)`", page)
+    start = [sys.executable, "-c", "from expunge.cli import app; app(prog_name='expunge')"]
+    other = [word.replace("income", "other", 1) for word in shlex.split(line)[:2]]
+    told = run(tmp_path, [*start, *other, *shlex.split(line)[2:], "--home", "home"])
+    assert "other" in told

@@ -71,9 +71,9 @@ def pick(
     for key, places in ordinals.items():
         if len(places):
             batch = source.open(key)
-            if batch.pick_erased(places).any():
-                raise PlanStale
             chunks.append((batch.pick(source.columns, places), batch.pick_tokens(places)))
+            if batch.pick_erased(places).any():  # perhaps while we read
+                raise PlanStale
     return _samples(source, learner, chunks) if chunks else None
 
 

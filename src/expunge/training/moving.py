@@ -19,7 +19,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from expunge.core.digest import canonical_json
-from expunge.core.errors import DataCorrupt
+from expunge.core.errors import DataCorrupt, PlanStale
 from expunge.data.datasets import Key
 from expunge.learners.protocol import Changing, Learner
 from expunge.storage import disk
@@ -64,18 +64,15 @@ def moved(
 ) -> list[Moved]:
     """Checkpoints of the first slices behind those that are ``kept``, made from earlier ones.
 
-    Stops before a slice that has no earlier checkpoint, or of which more rows went than stay:
-    building it costs less.
+    Stops before a slice that has no earlier checkpoint, of which rows that moved were erased, or
+    of which more rows went than stay: building it costs less.
 
     Args:
-        source: Of the rows; those that went must not be erased yet.
+        source: Of the rows.
         learner: Only one that is :class:`Changing` can do it.
         pack: Open, with its path and the frames in it.
         slices: Of the new plan.
         kept: How many of the pack's first frames the new plan has too.
-
-    Raises:
-        PlanStale: A row that went or came was erased meanwhile.
     """
     if not isinstance(learner, Changing):
         return []
@@ -104,9 +101,9 @@ def _moved(
             return
         try:
             state = file.read(frames[then])
-        except DataCorrupt:
+            picked = [loading.pick(source, learner, which) for which in (gone, come)]  # type: ignore[arg-type]  # it is a Learner too
+        except (DataCorrupt, PlanStale):  # building from the rows says whether these are whole
             return
-        picked = [loading.pick(source, learner, which) for which in (gone, come)]  # type: ignore[arg-type]  # it is a Learner too
         yield Moved(learner.change(source.task, state, *picked), rows)
 
 
