@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from expunge.home import Home, open  # noqa: A004 - read as `expunge.open`
+    from expunge.learners.convex.learner import Convex
     from expunge.learners.lightgbm import LightGBM
     from expunge.learners.sklearn import Sklearn
     from expunge.learners.sums.bernoulli import BernoulliBayes
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LDA",
     "BernoulliBayes",
+    "Convex",
     "GaussianBayes",
     "Home",
     "LightGBM",
@@ -35,6 +37,7 @@ __all__ = [
 
 _WHERE: Final = {
     "BernoulliBayes": "expunge.learners.sums.bernoulli",
+    "Convex": "expunge.learners.convex.learner",
     "GaussianBayes": "expunge.learners.sums.gaussian",
     "Home": "expunge.home",
     "LDA": "expunge.learners.sums.lda",

@@ -28,6 +28,7 @@ NEVER = {
     "home-mismatch",
     "claim-lost",
     "gate-closed",
+    "guarantee-unproved",
     "broker-unreachable",
     "key-invalid",
     "entry-too-large",

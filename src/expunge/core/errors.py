@@ -36,6 +36,7 @@ ExpungeError
 ├── BrokerUnreachable           the queue did not take what was published
 ├── CertificateNotReady         its request is not done
 ├── CertificateRefused          nothing was forgotten by its request in the end
+├── GuaranteeUnproved           a proof of the guarantee that was asked for has a gap
 ├── KeyInvalid                  a signing key cannot be used
 ├── EntryTooLarge               a fact does not fit into an entry of the ledger
 ├── ServiceError                a server says no; what it was asked for is not wrong in itself
@@ -453,6 +454,23 @@ class CertificateRefused(ExpungeError):
             f"The request was {state}: what it named is not forgotten by it, so there is no "
             f"certificate of unlearning. Its story stands in the ledger "
             f"(`expunge ledger show --request {request}`)."
+        )
+
+
+class GuaranteeUnproved(ExpungeError):
+    """A guarantee was asked for that cannot be proved here. Nothing was released.
+
+    Attributes:
+        instead: The next best guarantee, in words.
+    """
+
+    code = "guarantee-unproved"
+
+    def __init__(self, why: str, instead: str) -> None:
+        self.instead = instead
+        super().__init__(
+            f"The guarantee that was asked for cannot be proved: {why}. Nothing was released. "
+            f"Next best: {instead}."
         )
 
 

@@ -33,6 +33,7 @@ LEARNERS: Final[Catalogue[type[Learner]]] = Catalogue(
     "expunge.learners",
     {
         "bernoulli-bayes": "expunge.learners.sums.bernoulli:BernoulliBayes",
+        "convex": "expunge.learners.convex.learner:Convex",
         "gaussian-bayes": "expunge.learners.sums.gaussian:GaussianBayes",
         "lda": "expunge.learners.sums.lda:LDA",
         "lightgbm": "expunge.learners.lightgbm:LightGBM",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,3 +113,13 @@ class Changing(Protocol):
         None stands for no samples; at least one sample stays or comes.
         """
         ...
+
+
+@runtime_checkable
+class Warm(Protocol):
+    """A learner whose bytes do not depend on the parent: any state of its own makes it faster.
+
+    So an engine may have it go on from a state that knew samples which are gone.
+    """
+
+    warm: ClassVar[Literal[True]]

@@ -17,7 +17,7 @@ import numpy as np
 from expunge import learners
 from expunge.core.digest import Json, canonical_json
 from expunge.core.types import Schema
-from expunge.learners.protocol import Changing, Learner, Step
+from expunge.learners.protocol import Changing, Learner, Step, Warm
 from expunge.learners.seeding import one_thread
 from expunge.storage import disk, packs
 from expunge.storage.packs import Frame, Pack
@@ -105,8 +105,10 @@ def run(argument: dict[str, Any], report: Callable[[dict[str, Json]], None]) -> 
         with one_thread():
             places = (pack, path, found)
             made = moved(unit.source, learner, places, unit.plan.slices, len(kept))
+            whole = len(kept) == len(unit.plan.slices)
+            begin = None if whole else _beginning(learner, pack, found, kept)
             pack.cut(kept)
-            visits = _build(unit, learner, pack, kept, made, report)
+            visits = _build(unit, learner, pack, (kept, made, begin), report)
         pack.sync()
         if isinstance(learner, Changing):
             note(path, unit.plan.slices)
@@ -135,18 +137,29 @@ def _longest_clean(pack: Pack, found: Sequence[Frame], names: Sequence[bytes]) -
     return kept
 
 
+def _beginning(
+    learner: Learner, pack: Pack, found: Sequence[Frame], kept: Sequence[Frame]
+) -> bytes | None:
+    """From which state to go on with the first missing slice."""
+    if kept:
+        return pack.read(kept[-1])
+    if found and isinstance(learner, Warm) and pack.holds(found[-1]):
+        return pack.read(found[-1])
+    return None
+
+
 def _build(
     unit: Unit,
     learner: Learner,
     pack: Pack,
-    kept: Sequence[Frame],
-    moved: Sequence[Moved],
+    there: tuple[Sequence[Frame], Sequence[Moved], bytes | None],
     report: Callable[[dict[str, Json]], None],
 ) -> int:
-    """Append what is missing: what was ``moved`` first, the rest from the rows."""
+    """Append what is missing: what was moved first, the rest from the rows."""
+    kept, made, begin = there
     last = kept[-1] if kept else None
     visits, synced = 0, time.monotonic()
-    for part, total, state, seen in _states(unit, learner, pack, kept, moved):
+    for part, total, state, seen in _states(unit, learner, len(kept), made, begin):
         last = pack.append(last, part.name, total, state)
         visits += seen
         report({"slices": 1, "samples": seen})
@@ -157,18 +170,18 @@ def _build(
 
 
 def _states(
-    unit: Unit, learner: Learner, pack: Pack, kept: Sequence[Frame], moved: Sequence[Moved]
+    unit: Unit, learner: Learner, kept: int, made: Sequence[Moved], begin: bytes | None
 ) -> Iterator[tuple[Slice, int, bytes, int]]:
     """Each missing slice with its samples so far, its state, and the samples visited for it."""
     slices = unit.plan.slices
     totals = np.cumsum([part.samples for part in slices]).tolist()
-    for number, one in enumerate(moved, len(kept)):
+    for number, one in enumerate(made, kept):
         yield slices[number], totals[number], one.state, one.rows
-    done = len(kept) + len(moved)
+    done = kept + len(made)
     if done == len(slices):
         return
     samples = load(unit.source, learner, slices, skip=done)
-    state = moved[-1].state if moved else pack.read(kept[-1]) if kept else None
+    state = made[-1].state if made else begin
     for number in range(done, len(slices)):
         step = Step(slices[number].seed, unit.recipe.share)
         state = learner.learn(unit.source.task, state, samples.first(totals[number]), step)
