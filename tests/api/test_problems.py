@@ -33,6 +33,10 @@ NEVER = {
     "key-invalid",
     "entry-too-large",
     "library-missing",
+    "correction-failed",
+    "curvature-indefinite",
+    "solver-stopped",
+    "correction-rejected",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import broken_learners
 import numpy as np
 import pytest
-from broken_learners import BROKEN, Mean, Sound
+from broken_learners import BROKEN, Mean, Sound, WarmAndSticky
 
 import expunge
 from expunge.testing import (
@@ -53,6 +53,12 @@ def test_a_broken_learner_fails(builder: FreshProcess, name: str) -> None:
         check_exact(recipe, data(), builder=builder)
     assert caught.value.what == "bytes"
     assert caught.value.slice is not None
+
+
+def test_a_learner_that_is_warm_and_keeps_something_fails(builder: FreshProcess) -> None:
+    with pytest.raises(NotExact) as caught:
+        check_exact(WarmAndSticky(), data(), builder=builder)
+    assert caught.value.what == "bytes"
 
 
 def test_sums_of_whole_numbers_pass(builder: FreshProcess) -> None:

@@ -60,6 +60,8 @@ CLASSIFIERS: Mapping[str, Callable[[], Learner]] = {
     "Gaussian naive Bayes": lambda: expunge.Sklearn(GaussianNB()),
     "ridge by sums": lambda: expunge.Ridge(),
     "least squares by sums": lambda: expunge.Ridge(penalty=0.0),
+    "logistic regression, rounded": lambda: expunge.Convex(),
+    "multinomial regression, rounded": lambda: expunge.Convex("multinomial"),
     "LDA": lambda: expunge.LDA(),
     "Gaussian naive Bayes by sums": lambda: expunge.GaussianBayes(),
     "multinomial naive Bayes": lambda: expunge.MultinomialBayes(),
@@ -75,6 +77,7 @@ REGRESSORS: Mapping[str, Callable[[], Learner]] = {
     "ridge": lambda: expunge.Sklearn(Ridge()),
     "ridge by sums": lambda: expunge.Ridge(),
     "least squares by sums": lambda: expunge.Ridge(penalty=0.0),
+    "Huber regression, rounded": lambda: expunge.Convex("huber"),
     "random forest regressor": lambda: expunge.Sklearn(
         RandomForestRegressor(n_estimators=2, max_depth=3)
     ),

@@ -41,6 +41,7 @@ def _sklearn_values() -> Learner:
 # One example of each that draws at random; for classes, and for values where it is another.
 CLASSES: dict[str, Callable[[], Learner]] = {
     "bernoulli-bayes": lambda: LEARNERS["bernoulli-bayes"](above=127),
+    "convex": lambda: LEARNERS["convex"](),
     "gaussian-bayes": lambda: LEARNERS["gaussian-bayes"](),
     "lda": lambda: LEARNERS["lda"](),
     "lightgbm": lambda: LEARNERS["lightgbm"](
@@ -54,9 +55,10 @@ CLASSES: dict[str, Callable[[], Learner]] = {
 }
 TELLS_CLASSES_APART = {"bernoulli-bayes", "gaussian-bayes", "lda", "multinomial-bayes"}
 VALUES = {name: make for name, make in CLASSES.items() if name not in TELLS_CLASSES_APART} | {
-    "sklearn": _sklearn_values
+    "convex": lambda: LEARNERS["convex"]("huber"),
+    "sklearn": _sklearn_values,
 }
-SUMS = TELLS_CLASSES_APART | {"ridge"}  # nothing is drawn
+DRAWS_NOTHING = TELLS_CLASSES_APART | {"convex", "ridge"}
 
 
 def _example(name: str, table: Any) -> Learner:
@@ -177,7 +179,7 @@ def test_weights_and_seed_count(name: str, kinds: Any) -> None:
     assert kinds.chain(learner, CUTS, weighted=True)[-1] != plain
     samples = kinds.samples(learner)
     one, two = (learner.learn(kinds.task, None, samples, Step(seed, 1.0)) for seed in (1, 2))
-    assert (one == two) == (name in SUMS)
+    assert (one == two) == (name in DRAWS_NOTHING)
 
 
 @every

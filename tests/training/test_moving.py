@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 import expunge
+from expunge.core.types import Task
 from expunge.data import appending
 from expunge.data.erase import erase
 from expunge.home import Home
+from expunge.learners.protocol import Learner
 from expunge.storage import disk, packs
-from expunge.testing.fakes import people
+from expunge.testing.fakes import Tiny, people
 from expunge.training import moving, sql
 from expunge.training import plan as plans
 from expunge.training import unit as units
@@ -213,4 +215,31 @@ def test_rows_that_the_view_leaves_out_are_not_subtracted(home: Home, tmp_path: 
     home.forget([learnt[0], *(str(one) for one in rows["id"][rows["x0"] <= 0][:3])])
     after = planned(home)
     assert run(after)["samples"] == 1
+    assert content(after.folder) == fresh(after, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "goes_on"), [(expunge.Convex(), True), (Tiny(), False)], ids=["warm", "not warm"]
+)
+def test_only_what_does_not_depend_on_it_goes_on_from_what_saw_the_rows(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recipe: Learner, goes_on: bool
+) -> None:
+    home.ingest("people", people(60), id="id", subject="who")
+    home.train("m", home.dataset("people").view("y"), recipe)
+    (path,) = row(home).folder.glob("*.pack")
+    with packs.reading(path) as pack:
+        assert pack is not None
+        old = pack.read(pack.frames()[0])
+    home.forget(["s3"])
+    parents: list[bytes | None] = []
+    real = type(recipe).learn
+
+    def learn(self: Learner, task: Task, parent: bytes | None, *rest: Any) -> bytes:
+        parents.append(parent)
+        return real(self, task, parent, *rest)
+
+    monkeypatch.setattr(type(recipe), "learn", learn)
+    after = planned(home)
+    run(after)
+    assert parents == [old if goes_on else None]
     assert content(after.folder) == fresh(after, tmp_path)

@@ -22,7 +22,7 @@ _CONDITION: Final = re.compile(
 _EXTRAS: Final = {
     "lightgbm": "lightgbm",
     "pandas": "sklearn",
-    "scipy": "sklearn",
+    "scipy": "linear",
     "sklearn": "sklearn",
     "torch": "torch",
     "xgboost": "xgboost",

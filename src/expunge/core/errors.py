@@ -15,7 +15,9 @@ ExpungeError
 │   ├── MethodUnavailable       a model cannot forget that way
 │   ├── SecondPersonNeeded      who sent a request cannot approve it
 │   ├── SamplesUnknown
-│   └── SamplesForgotten        a forgotten id came back without ``readmit``
+│   ├── SamplesForgotten        a forgotten id came back without ``readmit``
+│   ├── PrecisionTooLow         parameters are too coarse for second derivatives
+│   └── MemoryCapTooSmall       one sample, or a solver's matrix, takes more than the cap
 ├── UnknownName                 no such dataset, model, learner or method
 │   └── RequestUnknownHere      a request whose dataset a restored backup lacks
 ├── NameTaken
@@ -24,6 +26,10 @@ ExpungeError
 ├── UndoRefused                 what a request did cannot be taken back any more
 ├── ModelRetired                a model was taken out of service for good
 ├── ModelWithdrawn              no clean constituent is left to answer
+├── CorrectionFailed            an influence correction was not made; the model is as it was
+│   ├── CurvatureIndefinite     the objective curves downwards somewhere
+│   ├── SolverStopped           a solver diverged, or did not get there
+│   └── CorrectionRejected      the step raises the loss of the samples that stay
 ├── StateNotCanonical           a learner's state has no canonical bytes
 ├── PlanStale                   rows changed under a plan; make a new one
 ├── DataCorrupt                 stored bytes do not match their digest
@@ -200,6 +206,32 @@ class SamplesForgotten(InputError):
         )
 
 
+class PrecisionTooLow(InputError):
+    """Parameters are too coarse for second derivatives."""
+
+    code = "precision-too-low"
+
+    def __init__(self, found: Collection[str]) -> None:
+        self.found = list(found)
+        super().__init__(
+            f"The parameters are {' and '.join(self.found)}. Curvature needs all of them in float32 "
+            f"or all in float64: convert a copy of the module with `.float()` or `.double()`."
+        )
+
+
+class MemoryCapTooSmall(InputError):
+    """One sample, or a solver's matrix, takes more than the cap."""
+
+    code = "memory-cap-too-small"
+
+    def __init__(self, needed: int, cap: int) -> None:
+        self.needed, self.cap = needed, cap
+        super().__init__(
+            f"Up to {needed:,} bytes are needed and the cap is {cap:,}. Raise `memory_bytes`, or "
+            f"take a solver that holds no matrix (`Conjugate`)."
+        )
+
+
 class UnknownName(ExpungeError, LookupError):
     """Nothing of that kind has that name."""
 
@@ -299,6 +331,55 @@ class ModelWithdrawn(ExpungeError):
             f"Model {model!r} is withdrawn: no constituent of it is clean. Rebuild it with "
             f"`receipt.wait()` or `home.recover()`; if all its samples were forgotten, "
             f"ingest others first."
+        )
+
+
+class CorrectionFailed(ExpungeError):
+    """An influence correction was not made. The parameters are what they were."""
+
+    code = "correction-failed"
+
+
+class CurvatureIndefinite(CorrectionFailed):
+    """The objective curves downwards in some direction, so no step is its minimum."""
+
+    code = "curvature-indefinite"
+
+    def __init__(self, least: float | None, damping: float) -> None:
+        self.least, self.damping = least, damping
+        seen = "" if least is None else f" (a curvature of {least:.3g} was seen)"
+        super().__init__(
+            f"The curvature is not positive definite at damping {damping:.3g}{seen}. Raise "
+            f"`damping` or the penalty, use the Gauss-Newton matrix and a loss that is convex in "
+            f"the outputs, or rebuild the model."
+        )
+
+
+class SolverStopped(CorrectionFailed):
+    """A solver diverged, or did not get close enough in the steps that it had."""
+
+    code = "solver-stopped"
+
+    def __init__(self, solver: str, why: str, iterations: int, residual: float) -> None:
+        self.solver, self.why = solver, why
+        self.iterations, self.residual = iterations, residual
+        super().__init__(
+            f"{solver} {why} after {iterations:,} iterations (relative residual {residual:.3g}). "
+            f"Raise `damping` or `iterations`, or take another solver."
+        )
+
+
+class CorrectionRejected(CorrectionFailed):
+    """A step raises the loss of the samples that stay, so it was not taken."""
+
+    code = "correction-rejected"
+
+    def __init__(self, before: float, after: float, step_norm: float) -> None:
+        self.before, self.after, self.step_norm = before, after, step_norm
+        super().__init__(
+            f"The step (length {step_norm:.3g}) would raise the objective of the samples that stay "
+            f"from {before:.6g} to {after:.6g}. Take the step `refit` if training stopped short of "
+            f"a minimum, raise `damping`, let fewer samples leave at once, or rebuild the model."
         )
 
 

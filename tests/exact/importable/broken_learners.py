@@ -192,6 +192,13 @@ class CountsWhoLeft(Mean):
         return state.dump({}, arrays | {"left": np.array([len(gone or ())])})
 
 
+@dataclass(frozen=True)
+class WarmAndSticky(Sound):
+    """It claims that a parent only makes it faster, and keeps something of it."""
+
+    warm: ClassVar[bool] = True
+
+
 BROKEN: Mapping[str, type[Sound]] = {
     kind.__name__: kind
     for kind in (

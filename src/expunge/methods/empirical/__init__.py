@@ -1,0 +1,1 @@
+"""Methods that promise nothing beyond what the audits measured."""
