@@ -26,12 +26,13 @@ import numpy as np
 import report
 from numpy.typing import NDArray
 
-from expunge.learners.convex import accounting, release, solve
+from expunge.learners.convex import accounting, release, rounded, solve
 from expunge.learners.convex.losses import Logistic
 from expunge.learners.convex.objective import Objective, curvature, evaluate, hessian, objective
 
 SIGMA, EPSILON, DELTA = 10.0, 1.0, 1e-4
 GRID = 2.0**-7
+BORDERS = rounded.offsets((784,), 0)
 # Declared beforehand: 784 weights within this round differently with probability below 1e-5.
 WITHIN = 2.5e-9
 MOST_DELTA = 1e-5
@@ -131,6 +132,8 @@ class Running:
     said: list[release.Released] = field(default_factory=list)
     alphas: list[float] = field(default_factory=list)
     bounds: list[float] = field(default_factory=list)
+    exact: list[NDArray[np.int64] | None] = field(default_factory=list)
+    same: list[bool] = field(default_factory=list)
 
 
 def begun(digits: Digits, mean_penalty: float, within: float) -> Running:
@@ -163,6 +166,12 @@ def delete_ours(running: Running, row: int) -> None:
     running.times["passes"].append(running.solution.passes)
     running.said.append(said)
     running.alphas.append(running.solution.alpha)
+    running.exact.append(rounded_like(running.solution))
+
+
+def rounded_like(solution: solve.Solution) -> NDArray[np.int64] | None:
+    """How the exact minimiser rounds, without any dither; None where float64 leaves a doubt."""
+    return rounded.decided(solution.weights, solution.alpha, -7, BORDERS)
 
 
 def delete_guo(running: Running, row: int) -> None:
@@ -183,6 +192,9 @@ def retrain(running: Running, row: int) -> None:
     running.times["newton"].append(took)
     took, cold = timed(lambda: solve.minimise(rest, within=running.within))
     running.times["retrain_ours"].append(took)
+    ours, theirs = running.exact[-1], rounded_like(cold)
+    if ours is not None and theirs is not None:
+        running.same.append(bool((ours == theirs).all()))
     for weights in (fresh, cold.weights):
         if np.linalg.norm(weights - running.solution.weights) > 2 * running.within:
             raise SystemExit("A retrain is further away than the certificates allow.")
@@ -229,6 +241,8 @@ def figures_of(running: Running, batch_s: float, alpha: float, singles: int) -> 
         "alpha": max([*running.alphas, alpha]),
         "within": running.within,
         "grid": GRID,
+        "rounded_doubts": sum(one is None for one in running.exact),
+        "rounded_same_as_retrain": f"{sum(running.same)} of {len(running.same)}",
     }
 
 

@@ -170,7 +170,7 @@ def test_what_float64_cannot_tell_is_told_with_more_digits(monkeypatch):
 def test_a_doubt_in_float64_changes_nothing(monkeypatch):
     whole = problem("logistic")
     sure = rounded_minimiser(whole, -12, 0)
-    monkeypatch.setattr(rounded, "_decided", lambda *_: None)
+    monkeypatch.setattr(rounded, "decided", lambda *_: None)
     np.testing.assert_array_equal(rounded_minimiser(whole, -12, 0), sure)
 
 

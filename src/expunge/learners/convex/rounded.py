@@ -58,7 +58,7 @@ def rounded_minimiser(
     """
     solution = _solved(whole, 2.0**exponent, start)
     borders = offsets(solution.weights.shape, seed)
-    found = _decided(solution.weights, solution.alpha, exponent, borders)
+    found = decided(solution.weights, solution.alpha, exponent, borders)
     return _told_apart(whole, solution, exponent, borders) if found is None else found
 
 
@@ -79,10 +79,17 @@ def _solved(whole: Objective, grid: float, start: Floats | None) -> Solution:
     return minimise(whole, within=_WITHIN[-1] * grid, start=start)
 
 
-def _decided(
+def decided(
     weights: Floats, alpha: float, exponent: int, borders: NDArray[np.int64]
 ) -> NDArray[np.int64] | None:
-    """How all points within ``alpha`` round; None where they do not round alike."""
+    """How all points within ``alpha`` of ``weights`` round; None where they do not round alike.
+
+    Args:
+        weights: Of any shape.
+        alpha: Bound on the distance of the exact minimiser. Unit: weight.
+        exponent: Of the grid, a power of two.
+        borders: As :func:`offsets` draws them, of the same shape.
+    """
     scaled = np.ldexp(weights, -exponent)
     if np.abs(scaled).max(initial=0) >= 1 << 50:
         raise GuaranteeUnproved("weights are too large for the grid", "a coarser grid")
