@@ -98,6 +98,13 @@ def test_the_service_is_that_of_the_page_whose_commands_run() -> None:
         assert said in page
 
 
+def test_the_page_on_convex_models_runs(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    write(tmp_path / "people.csv", people())
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/convex.md").read_text(), re.DOTALL)
+    assert run(tmp_path, [sys.executable, "-c", code]) == "True\n"
+
+
 def test_the_page_on_sums_runs(tmp_path: Path) -> None:
     pytest.importorskip("scipy")
     write(tmp_path / "people.csv", people())
