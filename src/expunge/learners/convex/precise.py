@@ -46,6 +46,7 @@ _DIGITS: Final = Context(prec=80, Emax=10**12, Emin=-(10**12))
 # 10⁻⁶⁹ of itself; a slope takes some ten operations more. Relative to 1 + |slope|:
 _SLOPE_ERROR: Final = 1e-45
 _MOST: Final = Decimal(2) ** 30
+_LARGEST: Final = Decimal(10) ** 200  # with the weight, float64 still holds it
 
 Fixed: TypeAlias = NDArray[Any]
 """Python integers, in units of 2^-BITS."""
@@ -113,8 +114,10 @@ def _slopes(whole: Objective, scores: Fixed) -> Fixed:
                 continue
             if max(map(abs, exact)) > _MOST:
                 raise GuaranteeUnproved("scores are too large", _INSTEAD)
-            times = Decimal(weight) * one
-            found.append([int((s * times).to_integral_value()) for s in slope(exact, target)])
+            slopes, times = slope(exact, target), Decimal(weight) * one
+            if max(map(abs, slopes)) > _LARGEST:
+                raise GuaranteeUnproved("slopes are too large", _INSTEAD)
+            found.append([int((s * times).to_integral_value()) for s in slopes])
     return _objects([value for row in found for value in row]).reshape(len(found), -1)
 
 
