@@ -18,6 +18,7 @@ from expunge.core.errors import (
     InputError,
     ModelWithdrawn,
     NameTaken,
+    RecipeInvalid,
     UnknownName,
     ViewInvalid,
 )
@@ -81,6 +82,15 @@ def test_a_name_belongs_to_one_recipe(home, model, other):
     with pytest.raises(NameTaken):
         home.train("m", home.dataset("people").view("y", purpose="another"), RECIPE)
     assert model.version == before
+
+
+@pytest.mark.parametrize("learner", [expunge.Convex("huber"), expunge.Ridge(features="ngrams")])
+def test_what_a_learner_cannot_learn_is_refused_before_anything_is_recorded(home, learner):
+    home.ingest("people", people(60), id="id", subject="who")
+    with pytest.raises(RecipeInvalid):
+        home.train("m", home.dataset("people").view("y"), learner)
+    assert home.models() == []
+    assert "model.created" not in {fact.kind for fact in home.facts()}
 
 
 def test_appended_rows_are_new_last_slices(home, model):

@@ -54,15 +54,21 @@ def train(
         typer.Option(
             "--learner",
             metavar="NAME",
-            help="xgboost, lightgbm, torch; or a scikit-learn estimator by its import path.",
+            help="xgboost, ridge, convex, …; or a scikit-learn estimator by its import path.",
         ),
     ],
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=JSON", help="A field of the learner; a.b=… nests."),
     ] = None,
-    shards: Annotated[int, typer.Option("--shards", min=1, help="S: constituents.")] = 8,
-    slices: Annotated[int, typer.Option("--slices", min=1, help="R: checkpoints of each.")] = 4,
+    shards: Annotated[
+        int | None,
+        typer.Option("--shards", min=1, help="S: constituents; 8, or 1 where none are needed."),
+    ] = None,
+    slices: Annotated[
+        int | None,
+        typer.Option("--slices", min=1, help="R: checkpoints of each; 4, or 1 likewise."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of all of the model's randomness.")] = 0,
     aggregate: Annotated[
         Aggregate, typer.Option("--aggregate", help="Mean of probabilities, or majority vote.")
@@ -94,9 +100,11 @@ def train(
     `--set module=mlp --set module_options.hidden=[64,32] --set epochs=20`, are in the docs.
     """
     made = learners.made(learner, learners.settings(setting or ()))
+    from expunge.learners.protocol import Changing, Warm
     from expunge.training.recipe import Sharded
 
-    recipe = Sharded(made, shards, slices, seed, aggregate.value)
+    usual = (1, 1) if isinstance(made, Changing | Warm) else (8, 4)
+    recipe = Sharded(made, shards or usual[0], slices or usual[1], seed, aggregate.value)
     conditions = [learners.condition(one) for one in where or ()]
     with opened(home, files, workers=workers) as there:
         view = there.dataset(only_dataset(there, dataset)).view(

@@ -123,3 +123,16 @@ class Warm(Protocol):
     """
 
     warm: ClassVar[Literal[True]]
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """A learner that says beforehand what it cannot learn, before anything is recorded."""
+
+    def check(self, task: Task) -> None:
+        """See that it can learn ``task``.
+
+        Raises:
+            RecipeInvalid: It cannot.
+        """
+        ...

@@ -11,6 +11,7 @@ from expunge.core.errors import NameTaken
 from expunge.core.types import View
 from expunge.data import sql as data_sql
 from expunge.data.sql import Dataset
+from expunge.learners.protocol import Checking
 from expunge.storage import disk, facts
 from expunge.storage.facts import Fact
 from expunge.storage.locks import alone_if_free
@@ -30,6 +31,7 @@ def register(site: Site, name: str, dataset: str, view: View, sharded: Sharded) 
         NameTaken: The name belongs to a model of another recipe.
         ModelRetired: It was taken out of service for good.
         ViewInvalid: The view does not fit the dataset.
+        RecipeInvalid: The learner says that it cannot learn that.
     """
     with site.database.transaction() as transaction:
         row = site.dataset(transaction, dataset)
@@ -46,7 +48,9 @@ def register(site: Site, name: str, dataset: str, view: View, sharded: Sharded) 
 
 
 def _recipe(dataset: Dataset, view: View, sharded: Sharded) -> Recipe:
-    recipes.task(view, dataset.schema)
+    task = recipes.task(view, dataset.schema)
+    if isinstance(sharded.learner, Checking):
+        sharded.learner.check(task)
     return Recipe(
         view=view,
         learner=learners.to_json(sharded.learner),

@@ -92,9 +92,18 @@ class Convex:
         """The feature map."""
         return self.features  # type: ignore[return-value]  # made so above
 
+    def check(self, task: Task) -> None:
+        """See that the loss fits the targets, and that the map takes the columns."""
+        wanted = _OF_CLASSES if task.classes else _OF_NUMBERS
+        if self.loss not in wanted:
+            raise RecipeInvalid(
+                f"The loss {self.loss!r} does not fit the view's target. Use one of {', '.join(wanted)}."
+            )
+        self.map.width(task.features)
+
     def encode(self, task: Task, features: Features) -> Rows:
         """Rows that become integers when they are learnt from."""
-        self._check(task)
+        self.check(task)
         return rows(self.map, task.features, features)
 
     def learn(self, task: Task, parent: bytes | None, samples: Samples, step: Step) -> bytes:
@@ -130,13 +139,6 @@ class Convex:
             return found
 
         return predict
-
-    def _check(self, task: Task) -> None:
-        wanted = _OF_CLASSES if task.classes else _OF_NUMBERS
-        if self.loss not in wanted:
-            raise RecipeInvalid(
-                f"The loss {self.loss!r} does not fit the view's target. Use one of {', '.join(wanted)}."
-            )
 
     def _exponent(self, task: Task) -> int:
         return math.frexp(self.grid * self.map.scale(task.features))[1] - 1

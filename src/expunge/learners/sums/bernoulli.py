@@ -60,9 +60,14 @@ class BernoulliBayes:
         """The feature map."""
         return self.features  # type: ignore[return-value]  # made so above
 
+    def check(self, task: Task) -> None:
+        """See that targets are classes, and that the map takes the columns."""
+        classes.check(task, "BernoulliBayes")
+        self.map.width(task.features)
+
     def encode(self, task: Task, features: Features) -> Rows:
         """Rows that become integers when they are summed."""
-        classes.check(task, "BernoulliBayes")
+        self.check(task)
         return rows(self.map, task.features, features)
 
     def learn(self, task: Task, parent: bytes | None, samples: Samples, step: Step) -> bytes:

@@ -72,8 +72,15 @@ class Ridge:
         """The feature map."""
         return self.features  # type: ignore[return-value]  # made so above
 
+    def check(self, task: Task) -> None:
+        """See that numeric targets have a range, and that the map takes the columns."""
+        for column in () if task.classes else task.targets:
+            integers.scale(column, self.target_bits)
+        self.map.width(task.features)
+
     def encode(self, task: Task, features: Features) -> Rows:
         """Rows that become integers when they are summed."""
+        self.check(task)
         return rows(self.map, task.features, features)
 
     def learn(self, task: Task, parent: bytes | None, samples: Samples, step: Step) -> bytes:

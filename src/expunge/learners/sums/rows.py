@@ -44,6 +44,5 @@ class Rows:
 
 
 def rows(mapped: FeatureMap, columns: Sequence[Column], cells: Mapping[str, NDArray[Any]]) -> Rows:
-    """The rows of these cells; refuses columns that the map cannot take."""
-    mapped.width(columns)
+    """The rows of these cells, of columns that the map can take."""
     return Rows(mapped, tuple(columns), {c.name: cells[c.name] for c in columns})
