@@ -20,7 +20,7 @@ from expunge import learners
 from expunge.core.digest import canonical_json
 from expunge.core.errors import FormatUnsupported, RecipeInvalid, UnknownName
 from expunge.learners import LEARNERS
-from expunge.learners.protocol import Learner, Samples, Step
+from expunge.learners.protocol import Changing, Learner, Samples, Step
 from expunge.learners.state import dump, parse
 
 CUTS = [1, 12, 90, 160]
@@ -82,6 +82,12 @@ def test_it_is_frozen_and_cites_a_source(name: str) -> None:
     assert kind.revision >= 1
     assert kind.libraries
     assert "References:" in (inspect.getmodule(kind).__doc__ or "")
+
+
+@every
+def test_whether_it_subtracts_is_known_without_importing_it(name: str) -> None:
+    written = learners.to_json(CLASSES[name]())
+    assert learners.subtracts(written) == isinstance(CLASSES[name](), Changing)
 
 
 @every

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import expunge
 from expunge.core.errors import InputError, NothingToForget, SamplesUnknown, UnknownName
 from expunge.home import Home
 from expunge.ledger.lease import shared_clock
@@ -172,6 +173,20 @@ def test_seconds_are_measured_ones(world: World) -> None:
     assert found.done_at == found.rebuilt_at
     assert found.rebuilt_at is not None
     assert found.rebuilt_at - found.effective_at == timedelta(seconds=model.seconds or 0)
+
+
+def test_a_model_that_subtracts_visits_only_rows_that_go(home: Home) -> None:
+    home.ingest("people", people(60), id="id", subject="who", values=["y"])
+    recipe = Sharded(expunge.Ridge(), shards=2, slices=3)
+    home.train("sums", home.dataset("people").view("y"), recipe)
+    home.forget(["s30"]).wait()
+    after = last(home)
+    seconds = [f.body["seconds"] for f in home.facts() if f.kind == "unit.rebuilt"]
+    found = forecast(home.site, "people", Wanted(("s1",), ()))
+    home.forget(["s1"]).wait()
+    assert counted(found) == done(home, after)
+    assert found.models[0].samples <= 3
+    assert found.seconds == pytest.approx(sorted(seconds)[1])
 
 
 def test_nothing_is_told_of_time_where_nothing_was_measured(

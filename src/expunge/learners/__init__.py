@@ -23,7 +23,7 @@ from expunge.core.errors import FormatUnsupported, RecipeInvalid, UnknownName
 from expunge.learners import features
 from expunge.learners.protocol import Learner
 
-__all__ = ["LEARNERS", "foreign_code", "from_json", "libraries", "to_json"]
+__all__ = ["LEARNERS", "foreign_code", "from_json", "libraries", "subtracts", "to_json"]
 
 _PATH: Final = re.compile(r'"([A-Za-z_][\w.]*):[A-Za-z_]\w*\\*"')
 _LIBRARIES: Final = frozenset({"expunge", "sklearn", "torch", "numpy", "scipy"})
@@ -44,6 +44,22 @@ LEARNERS: Final[Catalogue[type[Learner]]] = Catalogue(
         "xgboost": "expunge.learners.xgboost:XGBoost",
     },
 )
+
+
+_SUBTRACTING: Final = frozenset(
+    {"bernoulli-bayes", "gaussian-bayes", "lda", "multinomial-bayes", "ridge"}
+)
+
+
+def subtracts(learner: Mapping[str, Any]) -> bool:
+    """Whether a recipe's learner takes samples out without seeing those that stay.
+
+    Says so of ours alone: nothing is imported for it.
+
+    Args:
+        learner: As :func:`to_json` gives it.
+    """
+    return learner["name"] in _SUBTRACTING
 
 
 def to_json(learner: Learner) -> dict[str, Json]:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
+from expunge import learners
 from expunge.core.errors import NothingToForget, SamplesUnknown
 from expunge.data.datasets import Ground
 from expunge.data.places import EVERYTHING, Places
@@ -21,6 +22,7 @@ from expunge.requests import effect, finding, moments, paces, retraining, terms,
 from expunge.requests.finding import Found, Ledge, Wanted
 from expunge.requests.forget import EXACT
 from expunge.requests.paces import Pace
+from expunge.requests.retraining import Work
 from expunge.requests.terms import Terms
 from expunge.requests.units import Unit
 from expunge.training import sql as training_sql
@@ -189,7 +191,7 @@ def _touched(scene: _Scene, model: Model) -> Touched | None:
     gone = own.remaining(Places.joined([places for places in buried if places is not None]))
     named = Places.joined([scene.found.places, scene.found.shared])
     work = retraining.work_of(model, version, after, gone, named)
-    each = [paces.of(scene.paces, model.folder.name, one.samples) for one in work.values()]
+    each = [_seconds(scene.paces, model, one) for one in work.values()]
     shared = [u for u in scene.waiting if u.model == model.id and u.shard in work and _waits(u)]
     return Touched(
         model=model.name,
@@ -202,6 +204,14 @@ def _touched(scene: _Scene, model: Model) -> Touched | None:
         starts_at=_starts_at(scene, shared, fresh=len(work) > len(shared)),
         withdrawn=retraining.is_withdrawn(version, work),
     )
+
+
+def _seconds(rates: Mapping[str, Pace], model: Model, work: Work) -> float | None:
+    folder = model.folder.name
+    if not learners.subtracts(model.recipe.learner):
+        return paces.of(rates, folder, work.samples)
+    # Solving takes the time, not the rows that go.
+    return rates[folder].unit_s if folder in rates else None
 
 
 def _waits(unit: Unit) -> bool:

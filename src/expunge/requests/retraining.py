@@ -8,9 +8,10 @@ model visits exactly these samples; in another one it starts from the first slic
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from expunge import learners
 from expunge.data.datasets import Ground
 from expunge.data.sql import Place
 from expunge.training import plan as plans
@@ -24,7 +25,8 @@ class Work:
 
     Attributes:
         slices: How many of its checkpoints.
-        samples: Visits, where each pass over the slices so far counts as one.
+        samples: Visits, where each pass over the slices so far counts as one. Of a learner that
+            subtracts: rows that go, once for each checkpoint.
         kept: Checkpoints that stay.
     """
 
@@ -52,10 +54,14 @@ def work_of(
     depths = _depths(model, version, ground, gone)
     behind = {c.shard: c.depth for c in version.constituents if not c.whole}
     waited = {s: behind[s] for s in versions.touched(model, named, ground) if s in behind}
-    return {
+    work = {
         shard: _work(plans.sizes(model.recipe, ground, shard), depth)
         for shard, depth in sorted((waited | depths).items())
     }
+    if not learners.subtracts(model.recipe.learner):
+        return work
+    rows = plans.rows_by_shard(model.recipe, ground, gone)
+    return {s: replace(one, samples=one.slices * rows.get(s, 0)) for s, one in work.items()}
 
 
 def is_withdrawn(version: Version, work: Mapping[int, Work]) -> bool:

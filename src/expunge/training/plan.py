@@ -6,6 +6,7 @@ a pack says what to keep, what to destroy and what to build.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -151,6 +152,12 @@ def clean_depths(recipe: Recipe, ground: Ground, places: Collection[Place]) -> d
             shard, key, part = _position(recipe, ground, place)
             first[shard] = min(first.get(shard, (key, part)), (key, part))
     return {shard: _checkpoints_before(recipe, ground, shard, w) for shard, w in first.items()}
+
+
+def rows_by_shard(recipe: Recipe, ground: Ground, places: Collection[Place]) -> dict[int, int]:
+    """How many of these rows each shard learns, or learnt, from."""
+    learnt = [place for place in places if _is_learnt(recipe, ground, place)]
+    return dict(Counter(_position(recipe, ground, place)[0] for place in learnt))
 
 
 def sizes(recipe: Recipe, ground: Ground, shard: int) -> list[int]:
