@@ -6,8 +6,8 @@ found: so forgetting goes on from the old weights, and gives the bytes of a buil
 
 References:
     Boyd and Vandenberghe, "Convex Optimization", 2004, section 9.1.2 (distance to the minimiser).
-    Crammer and Singer 2001 aside, several classes are told apart one against the rest:
-    Rifkin and Klautau, JMLR 2004, https://jmlr.org/papers/v5/rifkin04a.html.
+    Rifkin and Klautau, "In Defense of One-Vs-All Classification", JMLR 2004,
+    https://jmlr.org/papers/v5/rifkin04a.html (several classes).
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ from expunge.learners.convex.objective import objective
 from expunge.learners.convex.rounded import rounded_minimiser, weights_of
 from expunge.learners.features.columns import Columns
 from expunge.learners.features.protocol import FeatureMap
+from expunge.learners.features.rows import Rows, rows
 from expunge.learners.protocol import Features, Predictor, Samples, Step
 from expunge.learners.state import dump, parse
-from expunge.learners.sums.rows import Rows, rows
+from expunge.learners.sums.predicting import softmax
 
 _FORMAT: Final = 1
 _OF_CLASSES: Final = ("logistic", "multinomial", "squared-hinge")
@@ -49,9 +50,9 @@ _OF_NUMBERS: Final = ("huber", "poisson")
 class Convex:
     """A penalised linear model: the rounded minimiser of Σ wᵢ·loss(xᵢ·v, yᵢ) + (λ/2)‖v‖².
 
-    Costs a few passes over the features, and width³ for each factor of a Hessian; it is told
-    apart how weights round by a bound on the distance to the exact minimiser. All features
-    are in memory, 12 bytes each. Fails with :class:`GuaranteeUnproved` where the penalty is so small that
+    Costs a few passes over the features, and width³ for each factor of a Hessian. How weights
+    round follows from a bound on the distance to the exact minimiser. All features are in
+    memory, 12 bytes each. Fails with :class:`GuaranteeUnproved` where the penalty is so small that
     no distance can be proved.
 
     Attributes:
@@ -176,8 +177,7 @@ class Convex:
         if self.loss == "poisson":
             return np.asarray(np.exp(scores))
         if self.loss == "multinomial":
-            raised = np.exp(scores - scores.max(axis=1, keepdims=True))
-            return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+            return softmax(scores)
         chances = 0.5 * (1 + np.tanh(scores / 2))
         if scores.shape[1] == 1:
             return np.concatenate([1 - chances, chances], axis=1)

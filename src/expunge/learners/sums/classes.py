@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -25,6 +26,16 @@ def check(task: Task, learner: str) -> None:
             f"The view's target is a number, and {learner} tells classes apart. Use `Ridge`, or "
             f"declare the target with `categorical=[…]` at ingest."
         )
+
+
+def check_smoothing(smoothing: float) -> None:
+    """See that counts are smoothed by something.
+
+    Raises:
+        RecipeInvalid: They are not.
+    """
+    if not 0 < smoothing < math.inf:
+        raise RecipeInvalid(f"`smoothing` must be above 0, got {smoothing}.")
 
 
 def zeros(task: Task, widths: dict[str, int]) -> Sums:

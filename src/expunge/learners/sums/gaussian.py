@@ -18,16 +18,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.errors import RecipeInvalid
 from expunge.core.types import Task
 from expunge.learners import features as maps
 from expunge.learners.features.columns import Columns
 from expunge.learners.features.protocol import FeatureMap
+from expunge.learners.features.rows import Rows, rows
 from expunge.learners.protocol import Features, Predictor, Samples, Step
 from expunge.learners.sums import classes, learning
 from expunge.learners.sums.learning import Fit, Sums
 from expunge.learners.sums.predicting import predictor, softmax
-from expunge.learners.sums.rows import Rows, rows
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,7 @@ class GaussianBayes:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "features", maps.of(self.features))
-        if not (self.smoothing > 0 and np.isfinite(self.smoothing)):
-            raise RecipeInvalid(f"`smoothing` must be above 0, got {self.smoothing}.")
+        classes.check_smoothing(self.smoothing)
 
     @property
     def map(self) -> FeatureMap:

@@ -22,11 +22,11 @@ from expunge.core.types import Task
 from expunge.learners import features as maps
 from expunge.learners.features.columns import Columns
 from expunge.learners.features.protocol import FeatureMap
+from expunge.learners.features.rows import Rows, rows
 from expunge.learners.protocol import Features, Predictor, Samples, Step
 from expunge.learners.sums import classes, learning, moments, products
 from expunge.learners.sums.learning import Fit, Sums
-from expunge.learners.sums.predicting import predictor, softmax
-from expunge.learners.sums.rows import Rows, rows
+from expunge.learners.sums.predicting import log_linear, predictor
 from expunge.learners.sums.solving import aligned, solve
 
 
@@ -82,7 +82,7 @@ class LDA:
 
     def predictor(self, task: Task, states: Sequence[bytes]) -> Predictor:
         """Probabilities per declared class, of each state."""
-        return predictor(task, states, _answer)
+        return predictor(task, states, log_linear)
 
     def zeros(self, task: Task) -> Sums:
         """Sums of no samples."""
@@ -116,7 +116,3 @@ class LDA:
         covariance *= 1 - self.shrinkage
         diagonal += self.shrinkage * mean_variance
         return covariance
-
-
-def _answer(task: Task, fit: Fit, x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return softmax(x @ fit["coefficients"] + fit["intercepts"])

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from expunge.core.types import Task
 from expunge.learners.features.protocol import FeatureMap
+from expunge.learners.features.rows import Rows
 from expunge.learners.protocol import Samples
 from expunge.learners.sums import integers, products
 from expunge.learners.sums.learning import Sums
-from expunge.learners.sums.rows import Rows
 
 
 def zeros(task: Task, mapped: FeatureMap) -> Sums:

@@ -15,16 +15,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.errors import RecipeInvalid, ViewInvalid
+from expunge.core.errors import ViewInvalid
 from expunge.core.types import Task
 from expunge.learners import features as maps
 from expunge.learners.features.columns import Columns
 from expunge.learners.features.protocol import FeatureMap
+from expunge.learners.features.rows import Rows, rows
 from expunge.learners.protocol import Features, Predictor, Samples, Step
 from expunge.learners.sums import classes, integers, learning
 from expunge.learners.sums.learning import Fit, Sums
-from expunge.learners.sums.predicting import predictor, softmax
-from expunge.learners.sums.rows import Rows, rows
+from expunge.learners.sums.predicting import log_linear, predictor
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,7 @@ class MultinomialBayes:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "features", maps.of(self.features))
-        if not (self.smoothing > 0 and np.isfinite(self.smoothing)):
-            raise RecipeInvalid(f"`smoothing` must be above 0, got {self.smoothing}.")
+        classes.check_smoothing(self.smoothing)
 
     @property
     def map(self) -> FeatureMap:
@@ -79,7 +78,7 @@ class MultinomialBayes:
 
     def predictor(self, task: Task, states: Sequence[bytes]) -> Predictor:
         """Probabilities per declared class, of each state."""
-        return predictor(task, states, _answer)
+        return predictor(task, states, log_linear)
 
     def zeros(self, task: Task) -> Sums:
         """Sums of no samples."""
@@ -112,7 +111,3 @@ def _check_counts(x: NDArray[np.int16]) -> None:
             "Multinomial naive Bayes counts, and a feature is negative. Use a map without "
             "negative features, such as `columns` or `ngrams`."
         )
-
-
-def _answer(task: Task, fit: Fit, x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return softmax(x @ fit["coefficients"] + fit["intercepts"])

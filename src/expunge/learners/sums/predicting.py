@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.types import Task
+from expunge.learners.features.rows import Rows
 from expunge.learners.protocol import Predictor
 from expunge.learners.sums import learning
 from expunge.learners.sums.learning import Fit
-from expunge.learners.sums.rows import Rows
 
 Answer: TypeAlias = Callable[[Task, Fit, NDArray[np.float64]], NDArray[np.float64]]
 """Features (n, width), as integers in float64, to outputs (n, outputs)."""
@@ -38,3 +38,8 @@ def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
     found: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
     return found
+
+
+def log_linear(task: Task, fit: Fit, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities whose logarithms are linear in the features, up to a constant."""
+    return softmax(x @ fit["coefficients"] + fit["intercepts"])

@@ -24,11 +24,11 @@ from expunge.core.types import Task
 from expunge.learners import features as maps
 from expunge.learners.features.columns import Columns
 from expunge.learners.features.protocol import FeatureMap
+from expunge.learners.features.rows import Rows, rows
 from expunge.learners.protocol import Features, Predictor, Samples, Step
 from expunge.learners.sums import integers, learning, moments, products
 from expunge.learners.sums.learning import Fit, Sums
 from expunge.learners.sums.predicting import predictor
-from expunge.learners.sums.rows import Rows, rows
 from expunge.learners.sums.solving import aligned, solve
 
 
