@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from expunge.home import Home, open  # noqa: A004 - read as `expunge.open`
+    from expunge.learners.convex.certified import Certified
     from expunge.learners.convex.learner import Convex
     from expunge.learners.lightgbm import LightGBM
     from expunge.learners.sklearn import Sklearn
@@ -17,14 +18,17 @@ if TYPE_CHECKING:
     from expunge.learners.sums.ridge import Ridge
     from expunge.learners.torch import Torch
     from expunge.learners.xgboost import XGBoost
+    from expunge.methods.empirical.influence.learner import Influence
     from expunge.training.recipe import Sharded
 
 __all__ = [
     "LDA",
     "BernoulliBayes",
+    "Certified",
     "Convex",
     "GaussianBayes",
     "Home",
+    "Influence",
     "LightGBM",
     "MultinomialBayes",
     "Ridge",
@@ -37,10 +41,12 @@ __all__ = [
 
 _WHERE: Final = {
     "BernoulliBayes": "expunge.learners.sums.bernoulli",
+    "Certified": "expunge.learners.convex.certified",
     "Convex": "expunge.learners.convex.learner",
     "GaussianBayes": "expunge.learners.sums.gaussian",
     "Home": "expunge.home",
     "LDA": "expunge.learners.sums.lda",
+    "Influence": "expunge.methods.empirical.influence.learner",
     "LightGBM": "expunge.learners.lightgbm",
     "MultinomialBayes": "expunge.learners.sums.multinomial",
     "Ridge": "expunge.learners.sums.ridge",

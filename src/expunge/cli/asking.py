@@ -65,7 +65,12 @@ ForPurpose = Annotated[
     typer.Option("--purpose", metavar="TEXT", help="Only models of that purpose, future ones too."),
 ]
 Method = Annotated[
-    str, typer.Option("--method", metavar="NAME", help="How models forget: sisa, as rebuild.")
+    str,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="How models forget: rebuild, certified, influence; or each as it was declared.",
+    ),
 ]
 Regime = Annotated[
     str | None,
@@ -95,7 +100,7 @@ class Terms:
     kind: Kind = Kind.ERASE
     models: tuple[str, ...] | None = None
     purpose: str | None = None
-    method: str = "rebuild"
+    method: str = "declared"
     regime: str | None = None
     received: datetime | None = None
     effective: datetime | None = None

@@ -45,7 +45,7 @@ def forget(
     kind: asking.OfKind = asking.Kind.ERASE,
     model: asking.OfModel = None,
     purpose: asking.ForPurpose = None,
-    method: asking.Method = "rebuild",
+    method: asking.Method = "declared",
     regime: asking.Regime = None,
     received: asking.Received = None,
     effective: asking.Effective = None,

@@ -100,10 +100,10 @@ def train(
     `--set module=mlp --set module_options.hidden=[64,32] --set epochs=20`, are in the docs.
     """
     made = learners.made(learner, learners.settings(setting or ()))
-    from expunge.learners.protocol import Changing, Warm
+    from expunge.learners.protocol import Changing, Forgetting, Warm
     from expunge.training.recipe import Sharded
 
-    usual = (1, 1) if isinstance(made, Changing | Warm) else (8, 4)
+    usual = (1, 1) if isinstance(made, Changing | Forgetting | Warm) else (8, 4)
     recipe = Sharded(made, shards or usual[0], slices or usual[1], seed, aggregate.value)
     conditions = [learners.condition(one) for one in where or ()]
     with opened(home, files, workers=workers) as there:

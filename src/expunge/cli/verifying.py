@@ -103,6 +103,8 @@ def _built(found: Replayed) -> str:
         "inconclusive": "[yellow]unknown[/]  replay     bytes cannot be compared",
     }
     why = []
+    if not found.is_build:
+        why.append("its certificate does not claim that it was built again")
     if found.other_runtime:
         why.append(f"{count(found.other_runtime, 'shard')} from another runtime than this one")
     if found.forgotten_since:

@@ -161,9 +161,9 @@ class MethodUnavailable(InputError):
     def __init__(self, method: str, possible: Collection[str]) -> None:
         self.method, self.possible = method, sorted(possible)
         super().__init__(
-            f"Not every model that is meant can forget by {method!r}; nothing was accepted. All "
-            f"of them can by {', '.join(map(repr, self.possible))}. Name one of these, or narrow "
-            f"the request by `models`."
+            f"Not every model that is meant forgets by {method!r}; nothing was accepted. All of "
+            f"them can by {', '.join(map(repr, self.possible))}. Name one of these, or narrow the "
+            f"request by `models`."
         )
 
 

@@ -5,6 +5,10 @@
 ``root`` is the RFC 6962 root over the slice's leaves in ring order, and a leaf is
 ``key ‖ token ‖ commitment``: keys ascend, so that neighbours show what is not there. The number
 of samples is in the name: a tree says nothing about its size, and proofs need it.
+
+A checkpoint that a method made forget, where its bytes are not those of a build, has a name of its
+own: ``name′ = H("forgotten", name, method, rows, root, remaining)``. ``root`` is over the leaves of the
+rows that left, sorted as bytes; ``remaining`` is the name that a build from the others would have.
 """
 
 from __future__ import annotations
@@ -40,6 +44,12 @@ def constituent(recipe: bytes, ring: bytes, shard: int) -> bytes:
 def checkpoint(before: bytes, place: str, samples: int, root: bytes) -> bytes:
     """Name of the checkpoint after a slice of so many samples."""
     return digest("checkpoint", before, place.encode(), samples.to_bytes(8, "little"), root)
+
+
+def forgotten(parent: bytes, method: str, rows: int, root: bytes, remaining: bytes) -> bytes:
+    """Name of the checkpoint that ``method`` made of ``parent`` for so many rows that left."""
+    size = rows.to_bytes(8, "little")
+    return digest("forgotten", parent, method.encode(), size, root, remaining)
 
 
 def version(recipe: bytes, aggregate: str, constituents: Sequence[bytes | None]) -> bytes:

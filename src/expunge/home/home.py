@@ -29,9 +29,10 @@ from expunge.home.model import Model
 from expunge.home.people import Learning, People
 from expunge.home.receipt import Receipt
 from expunge.learners.protocol import Learner
-from expunge.ledger import vault
+from expunge.ledger import ladder, vault
 from expunge.ledger.log import Ledger
 from expunge.methods import METHODS
+from expunge.methods.exact.rebuild import Rebuild
 from expunge.requests import correct as corrections
 from expunge.requests import forget, gates, life, successors
 from expunge.requests import shred as shredding
@@ -42,7 +43,7 @@ from expunge.requests.forget import Wanted
 from expunge.requests.kinds import Kind
 from expunge.requests.restore import settle
 from expunge.requests.restored import Restored
-from expunge.requests.terms import Terms
+from expunge.requests.terms import DECLARED, Terms
 from expunge.storage import facts
 from expunge.storage.facts import Recorded
 from expunge.training import export as exports
@@ -180,7 +181,7 @@ class Home(Deciding):
         sharded = recipe if isinstance(recipe, Sharded) else Sharded(recipe)
         model = models.register(self.site, name, learning.dataset, learning.view, sharded)
         versions.set_back_damaged(self.site, model)
-        METHODS["rebuild"]().run(self.site, model, self._executor, self._progress)
+        Rebuild().run(self.site, model, self._executor, self._progress)
         return self.model(name)
 
     def model(self, name: str) -> Model:
@@ -207,7 +208,7 @@ class Home(Deciding):
         subjects: Iterable[str] = (),
         dataset: str | None = None,
         missing: str = "raise",
-        method: str = "rebuild",
+        method: str = DECLARED,
         kind: str = "erase",
         models: Iterable[str] | None = None,
         purpose: str | None = None,
@@ -228,7 +229,8 @@ class Home(Deciding):
             subjects: Subjects; all their samples are forgotten.
             dataset: Its name; may be left out where the home has only one.
             missing: ``raise`` or ``ignore`` ids that the dataset never held.
-            method: ``rebuild`` (also known as ``sisa`` and ``retrain``).
+            method: ``rebuild`` (also known as ``sisa`` and ``retrain``), ``certified`` or
+                ``influence``; by default, each model's own. It may not weaken a model's guarantee.
             kind: ``erase``; ``expire`` (the same, when the time to keep them is over);
                 ``restrict`` (nobody learns from them until ``home.lift``, and they are kept); or
                 ``object`` (``models`` or a ``purpose`` only; they are kept).
@@ -359,7 +361,7 @@ class Home(Deciding):
             for model in behind:
                 try:
                     gates.check(self.site, model)
-                    METHODS["rebuild"]().run(self.site, model, self._executor, self._progress)
+                    Rebuild().run(self.site, model, self._executor, self._progress)
                 except ExpungeError as error:
                     failures.append(error)
             life.tend(self.site)
@@ -511,8 +513,9 @@ class Home(Deciding):
 
 @cache
 def exact_methods() -> tuple[str, ...]:
-    """Names of the methods by which every model that is trained here can forget."""
-    return tuple(name for name in METHODS if METHODS[name].guarantee is Guarantee.EXACT)
+    """Names of the methods that rebuild."""
+    # By their names: a method of a learner imports its framework.
+    return tuple(name for name in METHODS if ladder.strongest(name) is Guarantee.EXACT)
 
 
 def _kind(given: str) -> Kind:

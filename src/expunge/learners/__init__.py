@@ -21,9 +21,9 @@ from expunge.core.catalogue import Catalogue
 from expunge.core.digest import Json
 from expunge.core.errors import FormatUnsupported, RecipeInvalid, UnknownName
 from expunge.learners import features
-from expunge.learners.protocol import Learner
+from expunge.learners.protocol import Forgetting, Learner
 
-__all__ = ["LEARNERS", "foreign_code", "from_json", "libraries", "subtracts", "to_json"]
+__all__ = ["LEARNERS", "declared", "foreign_code", "from_json", "libraries", "subtracts", "to_json"]
 
 _PATH: Final = re.compile(r'"([A-Za-z_][\w.]*):[A-Za-z_]\w*\\*"')
 _LIBRARIES: Final = frozenset({"expunge", "sklearn", "torch", "numpy", "scipy"})
@@ -33,8 +33,10 @@ LEARNERS: Final[Catalogue[type[Learner]]] = Catalogue(
     "expunge.learners",
     {
         "bernoulli-bayes": "expunge.learners.sums.bernoulli:BernoulliBayes",
+        "certified": "expunge.learners.convex.certified:Certified",
         "convex": "expunge.learners.convex.learner:Convex",
         "gaussian-bayes": "expunge.learners.sums.gaussian:GaussianBayes",
+        "influence": "expunge.methods.empirical.influence.learner:Influence",
         "lda": "expunge.learners.sums.lda:LDA",
         "lightgbm": "expunge.learners.lightgbm:LightGBM",
         "multinomial-bayes": "expunge.learners.sums.multinomial:MultinomialBayes",
@@ -49,6 +51,7 @@ LEARNERS: Final[Catalogue[type[Learner]]] = Catalogue(
 _SUBTRACTING: Final = frozenset(
     {"bernoulli-bayes", "gaussian-bayes", "lda", "multinomial-bayes", "ridge"}
 )
+_REBUILT: Final = _SUBTRACTING | {"convex", "lightgbm", "sklearn", "torch", "xgboost"}
 
 
 def subtracts(learner: Mapping[str, Any]) -> bool:
@@ -60,6 +63,20 @@ def subtracts(learner: Mapping[str, Any]) -> bool:
         learner: As :func:`to_json` gives it.
     """
     return learner["name"] in _SUBTRACTING
+
+
+def declared(learner: Mapping[str, Any]) -> Forgetting | None:
+    """A recipe's learner, if models of it forget by a method of its own; None where they rebuild.
+
+    Imports the learner's framework, but for those of ours that rebuild.
+
+    Args:
+        learner: As :func:`to_json` gives it.
+    """
+    if learner["name"] in _REBUILT:
+        return None
+    found = from_json(learner)
+    return found if isinstance(found, Forgetting) else None
 
 
 def to_json(learner: Learner) -> dict[str, Json]:
@@ -132,8 +149,10 @@ def libraries(learner: Learner) -> tuple[str, ...]:
 
 
 def _plain(value: Any) -> Json:  # noqa: ANN401 - any field
+    if hasattr(value, "learn"):
+        return to_json(value)  # a learner in a learner
     if is_dataclass(value):
-        return features.to_json(value)  # type: ignore[arg-type]  # the only dataclasses in fields
+        return features.to_json(value)  # type: ignore[arg-type]  # no other dataclass is in fields
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):

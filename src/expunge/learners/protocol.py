@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.types import Task
+from expunge.core.digest import Json
+from expunge.core.types import Guarantee, Task
 
 Features: TypeAlias = Mapping[str, NDArray[Any]]
 """Column name → cells, (n,) or (n, *shape); categorical cells are int32 codes (-1: not
@@ -123,6 +124,66 @@ class Warm(Protocol):
     """
 
     warm: ClassVar[Literal[True]]
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What is promised of a state that a method of its learner's made forget.
+
+    Attributes:
+        guarantee: Its kind; never ``exact``.
+        comparator: What the state is compared with, in words.
+        assumptions: What must hold for it, in words.
+        parameters: What it depends on; of ``certified`` at least ``epsilon`` and ``delta``.
+    """
+
+    guarantee: Guarantee
+    comparator: str
+    assumptions: tuple[str, ...] = ()
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Forgot:
+    """A state that a method made forget.
+
+    Attributes:
+        figures: What the method knows of how well it went; stands in the ledger.
+    """
+
+    state: bytes
+    figures: Mapping[str, Json]
+
+
+@runtime_checkable
+class Forgetting(Protocol):
+    """A learner whose states forget by another method than building again.
+
+    What comes out is not, byte for byte, what a build gives, so it gets a name of its own
+    (``core.names.forgotten``), and the certificate names the method and what it promises. Who
+    trains such a learner declares that its models may be treated so.
+
+    Attributes:
+        method: Its name in the catalogue of methods.
+        canonical: Whether what :meth:`Learner.learn` gives is a function of its arguments, so
+            that a model which was built again without the rows is exact.
+    """
+
+    method: ClassVar[str]
+    canonical: ClassVar[bool]
+
+    def forget(self, task: Task, state: bytes, stay: Samples, gone: Samples) -> Forgot:
+        """The state without the samples ``gone``, which it was made with, as ``stay`` was.
+
+        Raises:
+            CorrectionFailed: The method cannot do it; the state is to be built again.
+            GuaranteeUnproved: Nothing could be promised of what it would give.
+        """
+        ...
+
+    def promise(self, task: Task, releases: int) -> Promise:
+        """What is promised of the last of so many states that were published, all seen together."""
+        ...
 
 
 @runtime_checkable

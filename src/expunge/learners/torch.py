@@ -130,6 +130,21 @@ class Torch:
         together = torch_predict.stacked if ours else torch_predict.one_by_one
         return torch_predict.predictor(task, together(modules), len(modules))
 
+    def fresh(self, task: Task) -> nn.Module:
+        """A network as training begins with."""
+        return self._module(task, {"seed": 0}, {})
+
+    def network(self, task: Task, state: bytes) -> nn.Module:
+        """The network of a state, for whoever wants to change its parameters."""
+        return self._module(task, *_parse(state))
+
+    def renewed(self, task: Task, state: bytes, module: nn.Module) -> bytes:
+        """``state`` with the parameters of ``module``, and an optimiser that has seen nothing."""
+        meta, _ = _parse(state)
+        options = self.optimiser_options or {}
+        fresh = torch_steps.stepper(self.optimiser, options, torch_gradients.trained(module))
+        return _dump(meta["seed"], module, fresh)
+
     def _build(self, task: Task, parent: bytes | None, seed: int) -> tuple[int, nn.Module, Stepper]:
         """The seed of the first slice that was trained, module and optimiser, as they stood."""
         meta, arrays = _parse(parent) if parent else ({"seed": seed}, {})

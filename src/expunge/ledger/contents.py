@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any, Final
 
-from expunge.core import jcs, merkle
+from expunge.core import jcs, merkle, names
 from expunge.core.errors import CertificateInvalid
 from expunge.core.types import Guarantee
 from expunge.ledger import absence, certificate, ladder, limits, modelsign, predicate
@@ -160,10 +160,28 @@ def guaranteed(opened: Opened) -> str:
         CertificateInvalid: It is, or parameters, comparator or assumptions are missing.
     """
     for model in opened.claims.models:
-        if problem := _overstated(model.promise):
+        if problem := _overstated(model.promise) or _other_method(opened, model):
             raise CertificateInvalid(f"Model {model.id!r}: {problem}")
     words = sorted({model.promise.guarantee.value for model in opened.claims.models})
     return f"Guarantees: {', '.join(words) or 'none, as no model learns from the dataset'}."
+
+
+def _other_method(opened: Opened, model: Model) -> str | None:
+    """What a method made forget is promised by that method, and has the name that follows."""
+    for entry in opened.of_kind("unit.forgot"):
+        if (entry.body["model"], entry.body["name"]) not in {
+            (model.id, name) for name in model.served.names
+        }:
+            continue
+        parent, root, remaining = (
+            digest_bytes(entry.body[field]) for field in ("parent", "root", "remaining")
+        )
+        method, rows = entry.body["method"], entry.body["rows"]
+        if names.forgotten(parent, method, rows, root, remaining).hex() != entry.body["name"]:
+            return f"entry {entry.index:,} has a name that does not follow from what it tells."
+        if model.promise.method != method:
+            return f"it serves what {method!r} made, and promises {model.promise.method!r}."
+    return None
 
 
 def _overstated(promise: Promise) -> str | None:

@@ -15,7 +15,14 @@ from expunge.ledger.predicate import ISSUED, RESTORED
 from expunge.ledger.proof import Checked
 
 _OF_A_MODEL = frozenset(
-    {"model.created", "version.published", "unit.rebuilt", "audit.finished", "model.exported"}
+    {
+        "model.created",
+        "version.published",
+        "unit.rebuilt",
+        "unit.forgot",
+        "audit.finished",
+        "model.exported",
+    }
 )
 _OF_THE_LOG = frozenset({"ledger.opened", "key.rotated", RESTORED})
 

@@ -54,8 +54,7 @@ def rows_roots(ground: Ground, groups: Sequence[Sequence[Place]]) -> list[str | 
 
 def _root(rows: NDArray[np.uint8]) -> str | None:
     if len(rows) > 1:
-        whole = rows.view(f"V{LEAF_BYTES}").reshape(-1)
-        rows = np.frombuffer(b"".join(sorted(whole.tolist())), np.uint8).reshape(-1, LEAF_BYTES)
+        rows = leaves.ordered(rows)
     return leaves.root(rows).hex() if len(rows) else None
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from expunge import learners
 from expunge.core.digest import Json
 from expunge.core.types import Guarantee
 from expunge.data import sql as data_sql
@@ -25,6 +26,7 @@ from expunge.requests.terms import covers
 from expunge.storage.database import now
 from expunge.storage.facts import Recorded
 from expunge.training import absence, export
+from expunge.training import recipe as recipes
 from expunge.training import sql as training_sql
 from expunge.training.site import Site
 from expunge.training.sql import Model, Version
@@ -74,7 +76,7 @@ def collect(
     return Evidence(
         request=_request(row, story),
         dataset=_dataset(ground, story),
-        models=tuple(_model(row, model, version, story) for model, version in served),
+        models=tuple(_model(row, model, version, story, ground) for model, version in served),
         entries=tuple(map(entry, told)),
         log=statement.Log(ledger.origin, ledger.vkey, tuple(witnesses)),
         software=statement.Software(_software()),
@@ -84,7 +86,7 @@ def collect(
         absences=tuple(
             statement.Absence(model.folder.name, index, document)
             for model, version in served
-            if covers(row.scopes, model)
+            if covers(row.scopes, model) and not _forgot(model, version, story)
             for index, document in _absent(model, version, ground, {i: rows[i] for i in shown})
             # Of an id that came in again, only a correction can say that its old row is gone.
             if row.kind == "correct" or not proofs.returned(document, rows[index])
@@ -133,7 +135,7 @@ def _told(story: Story, ground: Ground, served: Served) -> list[Recorded]:
     told += [f for f in story.earlier if f.kind == "model.retired" and f.body["model"] in forgot]
     for model, _ in served:
         told += [*story.of(model, "model.created"), story.versions[model.folder.name]]
-        for kind in ("unit.rebuilt", "audit.finished", "model.exported"):
+        for kind in ("unit.rebuilt", "unit.forgot", "audit.finished", "model.exported"):
             told += story.of(model, kind)
     return sorted({fact.number: fact for fact in told}.values(), key=lambda fact: fact.entry or 0)
 
@@ -187,12 +189,14 @@ def _dataset(ground: Ground, story: Story) -> statement.Dataset:
     )
 
 
-def _model(row: sql.Request, model: Model, version: Version, story: Story) -> statement.Model:
+def _model(
+    row: sql.Request, model: Model, version: Version, story: Story, ground: Ground
+) -> statement.Model:
     learner = model.recipe.learner
     return statement.Model(
         name=model.name,
         id=model.folder.name,
-        promise=statement.Promise("rebuild", Guarantee.EXACT, _COMPARATOR, _ASSUMPTIONS),
+        promise=_promise(model, version, story, ground),
         recipe=statement.Recipe(
             model.recipe.digest.hex(),
             model.aggregate,
@@ -216,6 +220,25 @@ def _model(row: sql.Request, model: Model, version: Version, story: Story) -> st
             for fact in story.of(model, "model.exported")
         ),
         audits=tuple(map(_audit, story.of(model, "audit.finished"))),
+    )
+
+
+def _forgot(model: Model, version: Version, story: Story) -> bool:
+    """Whether something that is served came about by a method that is no build."""
+    made = {fact.body["name"] for fact in story.forgot if fact.body["model"] == model.folder.name}
+    return any(c.frame and c.frame.name.hex() in made for c in version.constituents)
+
+
+def _promise(model: Model, version: Version, story: Story, ground: Ground) -> statement.Promise:
+    """What is promised of what is served: by the method that made it, not by what was declared."""
+    learner = learners.declared(model.recipe.learner)
+    if learner is None or (learner.canonical and not _forgot(model, version, story)):
+        return statement.Promise("rebuild", Guarantee.EXACT, _COMPARATOR, _ASSUMPTIONS)
+    task = recipes.task(model.recipe.view, ground.dataset.schema)
+    releases = max(len(story.answering[model.folder.name]), 1) * model.recipe.shards
+    made = learner.promise(task, releases)
+    return statement.Promise(
+        learner.method, made.guarantee, made.comparator, made.assumptions, made.parameters
     )
 
 

@@ -145,7 +145,7 @@ def forecast(
         wanted: What would be named.
         asked: On what terms.
         server: What stands ready to rebuild.
-        possible: Names of the methods that the dataset's models can be treated with.
+        possible: Names of the methods that rebuild.
 
     Raises:
         NothingToForget: It names nothing.
@@ -156,12 +156,12 @@ def forecast(
     asked, server = asked or Terms(), server or Server()
     if not wanted.identifiers:
         raise NothingToForget
-    terms.check_method(asked, possible)
     with site.database.reading() as transaction:
         row = site.dataset(transaction, dataset)
         ground = site.ground(transaction, row.id)
         models = site.models_of(transaction, row.id)
         scopes = terms.scopes(asked, models)
+        terms.check_method(asked, models, possible)
         found = _find(transaction, ground, wanted, scopes)
         after = effect.without(ground, [found])
         waiting, rates = units.all_unfinished(transaction), paces.measured(transaction)

@@ -98,7 +98,7 @@ def accept(
         dataset: Its name.
         wanted: What is named.
         asked: On what terms.
-        possible: Names of the methods that its models can be treated with.
+        possible: Names of the methods that rebuild.
 
     Raises:
         NothingToForget: It names nothing.
@@ -254,8 +254,8 @@ def _fit(
     if not (wanted.samples or wanted.subjects):
         raise NothingToForget
     now, possible = given
-    terms.check_method(asked, possible)
     scopes = terms.scopes(asked, models)
+    terms.check_method(asked, models, possible)
     return _Fit(wanted, asked, places, scopes, moments.of(asked, now))
 
 

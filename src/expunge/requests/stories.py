@@ -32,6 +32,9 @@ class Story:
         restored: Since the request, that the home was restored from a backup.
         versions: Of each model in the certificate, where the served version was published.
         numbers: Number of each version, by its model and digest.
+        forgot: That a method made a checkpoint forget: those that are served, and those since
+            the request.
+        answering: Digests of the versions that had something to answer with, by model.
     """
 
     own: Sequence[Recorded]
@@ -41,10 +44,12 @@ class Story:
     restored: Sequence[Recorded]
     versions: Mapping[str, Recorded]
     numbers: Mapping[tuple[str, str], int]
+    forgot: Sequence[Recorded]
+    answering: Mapping[str, frozenset[str]]
 
     def of(self, model: Model, kind: str) -> list[Recorded]:
         """Facts of one kind about one model, in order."""
-        known = (*self.earlier, *self.own, *self.later)
+        known = (*self.earlier, *self.own, *self.later, *self.forgot)
         folder = model.folder.name
         return [f for f in known if f.kind == kind and f.body["model"] == folder]
 
@@ -89,4 +94,18 @@ def read(transaction: sa.Connection, request: str, served: Served) -> Story:
             for model, version in served
         },
         {(fact.body["model"], fact.body["digest"]): fact.body["number"] for fact in published},
+        _forgot(transaction, since, served),
+        {model.folder.name: _answering(model, published) for model, _ in served},
     )
+
+
+def _forgot(transaction: sa.Connection, since: int, served: Served) -> list[Recorded]:
+    constituents = [c for _, version in served for c in version.constituents]
+    names = {c.frame.name.hex() for c in constituents if c.frame}
+    found = facts.read(transaction, kinds=["unit.forgot"])
+    return [fact for fact in found if fact.number > since or fact.body["name"] in names]
+
+
+def _answering(model: Model, published: Sequence[Recorded]) -> frozenset[str]:
+    own = [fact.body for fact in published if fact.body["model"] == model.folder.name]
+    return frozenset(body["digest"] for body in own if body["samples"])

@@ -86,7 +86,7 @@ class Request:
     accepted: str
     done: str | None
     scopes: tuple[str, ...] = EVERY_MODEL
-    method: str = "rebuild"
+    method: str = "declared"
     regime: str | None = None
     received: str | None = None
     deadline: str | None = None

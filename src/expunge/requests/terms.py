@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
+from expunge import learners
 from expunge.core.errors import InputError, MethodUnavailable, UnknownName
 from expunge.data.sql import EVERYTHING
 from expunge.requests.kinds import Kind
@@ -17,6 +18,9 @@ from expunge.training.sql import Model
 
 EVERY_MODEL = (EVERYTHING,)
 """Scopes of a request about all models of its dataset."""
+
+DECLARED: Final = "declared"
+"""Each model forgets as its owner declared when it was trained; by being rebuilt, where nothing else was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class Terms:
         kind: What it asks for.
         models: Names of the models that it is narrowed to; None for all of the dataset.
         purpose: Narrows it to models of that purpose, present and future ones.
-        method: How models are to forget.
+        method: How models are to forget: :data:`DECLARED`, or a method's name.
         regime: The law or policy whose deadlines count; see ``deadlines.named``.
         received: When it came in; by default when it is accepted.
         effective: When it takes effect; by default at once.
@@ -40,7 +44,7 @@ class Terms:
     kind: Kind = Kind.ERASE
     models: tuple[str, ...] | None = None
     purpose: str | None = None
-    method: str = "rebuild"
+    method: str = DECLARED
     regime: str | None = None
     received: datetime | None = None
     effective: datetime | None = None
@@ -110,14 +114,33 @@ def covers(scopes: Sequence[str], model: Model) -> bool:
     return EVERYTHING in scopes or not set(scopes).isdisjoint(model.scopes)
 
 
-def check_method(terms: Terms, possible: Collection[str]) -> None:
-    """See that all models that are meant can forget that way.
+def check_method(terms: Terms, models: Sequence[Model], exact: Collection[str]) -> None:
+    """See that all models that are meant forget that way: none by a weaker one than is asked for.
+
+    Args:
+        terms: Of the request.
+        models: Of its dataset.
+        exact: Names of the methods that rebuild.
 
     Raises:
-        MethodUnavailable: They cannot.
+        MethodUnavailable: They do not.
+        UnknownName: It names a model that does not learn from the dataset.
     """
+    if terms.method == DECLARED:
+        return
+    meant = scopes(terms, models)
+    ways = {_way(model) for model in models if covers(meant, model)}
+    possible = {*exact, DECLARED} if ways <= {None} else {DECLARED}
+    if len(ways) == 1 and None not in ways:
+        possible |= {way for way in ways if way}
     if terms.method not in possible:
         raise MethodUnavailable(terms.method, possible)
+
+
+def _way(model: Model) -> str | None:
+    """The method that a model's owner declared; None: it is rebuilt."""
+    learner = learners.declared(model.recipe.learner)
+    return learner.method if learner else None
 
 
 def scoped(terms: Terms, models: Sequence[Model]) -> dict[str, Any]:

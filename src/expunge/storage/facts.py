@@ -35,6 +35,7 @@ FIELDS: Final[Mapping[str, frozenset[str]]] = {
         "model.exported": "model version files",
         "model.retired": "model reason",
         "unit.rebuilt": "model shard pack destroyed built samples seconds name",
+        "unit.forgot": "model shard name place parent method rows root remaining figures",
         "version.published": "model number digest before clean_to whole samples",
         "request.received": "dataset kind samples already identifiers rows",
         "request.corrected": "dataset batch rows",

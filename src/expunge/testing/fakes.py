@@ -9,9 +9,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.types import Column, Kind, Task
+from expunge.core.errors import CorrectionFailed
+from expunge.core.types import Column, Guarantee, Kind, Task
 from expunge.learners import state
-from expunge.learners.protocol import Features, Inputs, Predictor, Samples, Step
+from expunge.learners.protocol import (
+    Features,
+    Forgot,
+    Inputs,
+    Predictor,
+    Promise,
+    Samples,
+    Step,
+)
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -60,6 +69,46 @@ class Tiny:
         """As :meth:`expunge.learners.protocol.Learner.predictor`."""
         loaded = [_weights(one) for one in states]
         return lambda inputs: np.stack([_outputs(task, inputs, weights) for weights in loaded])
+
+
+@dataclass(frozen=True, slots=True)
+class Nudged:
+    """:class:`Tiny`, but that it forgets by one more pass over those that stay. Promises nothing.
+
+    Attributes:
+        passes: As :class:`Tiny` has them.
+        fails: Whether the method cannot do it.
+    """
+
+    revision: ClassVar[int] = 1
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
+    method: ClassVar[str] = "nudge"
+    canonical: ClassVar[bool] = True
+
+    passes: int = 2
+    fails: bool = False
+
+    def encode(self, task: Task, features: Features) -> Inputs:
+        """As :meth:`expunge.learners.protocol.Learner.encode`."""
+        return Tiny().encode(task, features)
+
+    def learn(self, task: Task, parent: bytes | None, samples: Samples, step: Step) -> bytes:
+        """As :meth:`expunge.learners.protocol.Learner.learn`."""
+        return Tiny(self.passes).learn(task, parent, samples, step)
+
+    def predictor(self, task: Task, states: Sequence[bytes]) -> Predictor:
+        """As :meth:`expunge.learners.protocol.Learner.predictor`."""
+        return Tiny().predictor(task, states)
+
+    def forget(self, task: Task, state: bytes, stay: Samples, gone: Samples) -> Forgot:
+        """As :meth:`expunge.learners.protocol.Forgetting.forget`."""
+        if self.fails:
+            raise CorrectionFailed("The method was told to fail.")
+        return Forgot(Tiny(1).learn(task, state, stay, Step(0, 1.0)), {"gone": len(gone)})
+
+    def promise(self, task: Task, releases: int) -> Promise:
+        """As :meth:`expunge.learners.protocol.Forgetting.promise`."""
+        return Promise(Guarantee.EMPIRICAL, "Nothing in particular.")
 
 
 def people(count: int, *, seed: int = 0, first: int = 0, each: int = 4) -> dict[str, NDArray[Any]]:

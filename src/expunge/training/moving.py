@@ -2,34 +2,38 @@
 
 Beside each pack stands a note of the plan that its frames were built by. What a new plan has
 less, or more, is subtracted or added; the result is what building from the rows gives, byte for
-byte, so it goes by the same name. Without a note that fits (it is written last), nothing is
-lost: the checkpoint is built from the rows.
+byte, so it goes by the same name. A learner with a method of its own makes another checkpoint of it,
+which goes by a name of its own. Without a note that fits (it is written last), or where the method
+cannot do it, nothing is lost: the checkpoint is built from the rows.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-from blake3 import blake3
 from numpy.typing import NDArray
 
-from expunge.core.digest import canonical_json
-from expunge.core.errors import DataCorrupt, PlanStale
+from expunge.core.errors import (
+    CorrectionFailed,
+    DataCorrupt,
+    MemoryCapTooSmall,
+    PlanStale,
+)
+from expunge.data import leaves
 from expunge.data.datasets import Key
-from expunge.learners.protocol import Changing, Learner
-from expunge.storage import disk
+from expunge.data.places import gather
+from expunge.learners.protocol import Changing, Forgetting, Learner
 from expunge.storage.packs import Frame, Pack
-from expunge.training import loading
+from expunge.training import lineage, loading, notes
 from expunge.training import plan as plans
+from expunge.training.lineage import Link
 from expunge.training.loading import Source
 from expunge.training.plan import Slice
 
-_DIGEST_BYTES: Final = 32
 _Place: TypeAlias = tuple[Key, int]
 _Rows: TypeAlias = dict[Key, NDArray[np.int64]]
 
@@ -39,20 +43,18 @@ class Moved:
     """One checkpoint that was made from an earlier one.
 
     Attributes:
-        rows: That were taken out or put in.
+        rows: That were taken out or put in, or were learnt from for it.
+        link: How its name is made; None where it has that of a build.
     """
 
     state: bytes
     rows: int
+    link: Link | None = None
 
 
 def note(path: Path, slices: Sequence[Slice]) -> None:
     """Write down by which plan the pack at ``path`` is built. It names rows by their places."""
-    body = canonical_json([part.to_json() for part in slices])
-    whole = blake3(body).digest() + body
-    place = _note_of(path)
-    if not place.exists() or place.read_bytes() != whole:
-        disk.write_file(place, whole)
+    notes.write(_note_of(path), [part.to_json() for part in slices])
 
 
 def moved(
@@ -69,12 +71,12 @@ def moved(
 
     Args:
         source: Of the rows.
-        learner: Only one that is :class:`Changing` can do it.
+        learner: Only one that is :class:`Changing` or :class:`Forgetting` can do it.
         pack: Open, with its path and the frames in it.
         slices: Of the new plan.
         kept: How many of the pack's first frames the new plan has too.
     """
-    if not isinstance(learner, Changing):
+    if not isinstance(learner, Changing | Forgetting):
         return []
     file, path, frames = pack
     before = [part for part, f in zip(_noted(path), frames, strict=False) if part.name == f.name]
@@ -83,7 +85,7 @@ def moved(
 
 def _moved(
     source: Source,
-    learner: Changing,
+    learner: Learner,
     pack: tuple[Pack, Sequence[Frame]],
     chains: tuple[Sequence[Slice], Sequence[Slice]],
     kept: int,
@@ -96,15 +98,64 @@ def _moved(
         then = numbers[_place(part)]
         old, new = _rows(source, before[kept : then + 1]), _rows(source, after[kept : number + 1])
         gone, come = _less(old, new), _less(new, old)
-        rows = _count(gone) + _count(come)
-        if rows > sum(one.samples for one in after[: number + 1]):
+        if _count(gone) + _count(come) > sum(one.samples for one in after[: number + 1]):
             return
         try:
             state = file.read(frames[then])
-            picked = [loading.pick(source, learner, which) for which in (gone, come)]  # type: ignore[arg-type]  # it is a Learner too
-        except (DataCorrupt, PlanStale):  # building from the rows says whether these are whole
+            made = _made(
+                source, learner, (frames[then].name, state), after[: number + 1], (gone, come)
+            )
+        except (CorrectionFailed, DataCorrupt, MemoryCapTooSmall, PlanStale):
+            return  # building from the rows says whether these are whole
+        if made is None:
             return
-        yield Moved(learner.change(source.task, state, *picked), rows)
+        yield made
+
+
+def _made(
+    source: Source,
+    learner: Learner,
+    of: tuple[bytes, bytes],
+    slices: Sequence[Slice],
+    change: tuple[_Rows, _Rows],
+) -> Moved | None:
+    """A checkpoint without the rows that went, and with those that came; None: it cannot be made.
+
+    Args:
+        source: Of the rows.
+        learner: The model's.
+        of: Name and state of the checkpoint that it is made of.
+        slices: That it is to be after, as planned.
+        change: Rows that went, and that came.
+    """
+    gone, come = change
+    if isinstance(learner, Changing):
+        picked = [loading.pick(source, learner, which) for which in change]
+        return Moved(learner.change(source.task, of[1], *picked), _count(gone) + _count(come))
+    out = loading.pick(source, learner, gone)
+    if not isinstance(learner, Forgetting) or out is None or _count(come):
+        return None
+    stay = loading.load(source, learner, slices)
+    forgot = learner.forget(source.task, of[1], stay, out)
+    last = slices[-1]
+    link = Link(
+        place=lineage.place(last),
+        parent=of[0],
+        method=learner.method,
+        rows=len(out),
+        root=_root(source, gone),
+        remaining=last.name,
+        figures=forgot.figures,
+    )
+    return Moved(forgot.state, len(stay) + len(out), link)
+
+
+def _root(source: Source, rows: _Rows) -> bytes:
+    """RFC 6962 root over the leaves of rows, sorted as bytes, as a request's is."""
+    found = [
+        gather(source.open(key).leaves, ordinals) for key, ordinals in rows.items() if len(ordinals)
+    ]
+    return leaves.root(leaves.ordered(np.concatenate(found)))
 
 
 def _place(part: Slice) -> _Place:
@@ -136,12 +187,7 @@ def _count(rows: _Rows) -> int:
 
 def _noted(path: Path) -> list[Slice]:
     """The slices of the plan that was noted; none where no whole note is there."""
-    place = _note_of(path)
-    whole = place.read_bytes() if place.exists() else b""
-    body = whole[_DIGEST_BYTES:]
-    if blake3(body).digest() != whole[:_DIGEST_BYTES]:
-        return []
-    return [Slice.from_json(part) for part in json.loads(body)]
+    return [Slice.from_json(part) for part in notes.read(_note_of(path)) or ()]
 
 
 def _note_of(path: Path) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ import numpy as np
 from expunge import learners
 from expunge.core.digest import Json, canonical_json
 from expunge.core.types import Schema
-from expunge.learners.protocol import Changing, Learner, Step, Warm
+from expunge.learners.protocol import Changing, Forgetting, Learner, Step, Warm
 from expunge.learners.seeding import one_thread
 from expunge.storage import disk, packs
 from expunge.storage.packs import Frame, Pack
+from expunge.training import lineage, runtime
 from expunge.training import recipe as recipes
-from expunge.training import runtime
+from expunge.training.lineage import Link
 from expunge.training.loading import Source, load
 from expunge.training.moving import Moved, moved, note
 from expunge.training.plan import Plan, Slice
@@ -85,7 +86,7 @@ def run(argument: dict[str, Any], report: Callable[[dict[str, Json]], None]) -> 
     Returns:
         ``pack`` (file name), ``destroyed`` and ``built`` (numbers of frames), ``samples``
         (visits in training), ``seconds``, ``name`` (of the last checkpoint, hexadecimal; None
-        where there is none).
+        where there is none), ``forgot`` (of each checkpoint that a method made, how).
 
     Raises:
         PlanStale: A row that the plan names was erased meanwhile. Nothing was built.
@@ -100,17 +101,20 @@ def run(argument: dict[str, Any], report: Callable[[dict[str, Json]], None]) -> 
     with packs.writing(path) as pack:
         _describe(unit.folder / f"{name}.json", environment)
         found = pack.frames()
-        kept = _longest_clean(pack, found, unit.plan.names)
+        kept = _longest_clean(pack, found, lineage.planned(path, unit.plan))
         report({"slices": len(kept), "samples": 0})  # an orphaned worker ends here, unharmful
         with one_thread():
             places = (pack, path, found)
             made = moved(unit.source, learner, places, unit.plan.slices, len(kept))
             whole = len(kept) == len(unit.plan.slices)
             begin = None if whole else _beginning(learner, pack, found, kept)
+            links = _links(path, unit.plan, len(kept), made)
             pack.cut(kept)
+            lineage.write(path, links.values())
+            unit = replace(unit, plan=_rebased(unit.plan, links))
             visits = _build(unit, learner, pack, (kept, made, begin), report)
         pack.sync()
-        if isinstance(learner, Changing):
+        if isinstance(learner, Changing | Forgetting):
             note(path, unit.plan.slices)
     return {
         "pack": path.name,
@@ -119,6 +123,7 @@ def run(argument: dict[str, Any], report: Callable[[dict[str, Json]], None]) -> 
         "samples": visits,
         "seconds": time.perf_counter() - started,
         "name": unit.plan.names[-1].hex() if unit.plan.slices else None,
+        "forgot": [link.to_json() for link in links.values()],
     }
 
 
@@ -135,6 +140,17 @@ def _longest_clean(pack: Pack, found: Sequence[Frame], names: Sequence[bytes]) -
     while kept and not pack.holds(kept[-1]):
         kept.pop()
     return kept
+
+
+def _links(path: Path, plan: Plan, kept: int, made: Sequence[Moved]) -> dict[str, Link]:
+    """How those checkpoints came about that are no builds: those kept, and those made now."""
+    before = lineage.read(path)
+    stay = [before.get(lineage.place(part)) for part in plan.slices[:kept]]
+    return {link.place: link for link in (*stay, *(one.link for one in made)) if link is not None}
+
+
+def _rebased(plan: Plan, links: lineage.Links) -> Plan:
+    return replace(plan, slices=lineage.rebased(plan.slices, links)) if links else plan
 
 
 def _beginning(

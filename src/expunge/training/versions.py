@@ -20,8 +20,8 @@ from expunge.data.sql import Place
 from expunge.storage import facts, packs
 from expunge.storage.database import now
 from expunge.storage.facts import Fact
+from expunge.training import lineage, sql
 from expunge.training import plan as plans
-from expunge.training import sql
 from expunge.training.plan import Plan
 from expunge.training.site import Site
 from expunge.training.sql import Constituent, Model, Version
@@ -231,12 +231,12 @@ def best(model: Model, plan: Plan, built: Collection[str] = ()) -> Constituent:
 
     Of several that are as long, the first of a pack in ``built``.
     """
-    depth_of = {name: depth for depth, name in enumerate(plan.names, 1)}
     found = Constituent(plan.shard, None, None, 0, whole=not plan.slices)
     paths = sorted(pack_paths(model, plan.shard), key=lambda path: path.name not in built)
     for path in paths:
         with packs.reading(path) as pack:
             frames = pack.frames() if pack else []
+            depth_of = {name: depth for depth, name in enumerate(lineage.planned(path, plan), 1)}
             for frame in reversed(frames):
                 depth = depth_of.get(frame.name, 0)
                 if depth > found.depth and pack is not None and pack.holds(frame):
@@ -275,7 +275,7 @@ def _sweep_pack(site: Site, model: Model, shard: int, path: Path, *, alone: bool
         plan = plans.make(model.recipe, site.ground_of(transaction, model), shard)
         found = pack.frames()
         keeps = alone or path.name == _served_pack(transaction, model, plan)
-        names = set(plan.names) if keeps else set()
+        names = set(lineage.planned(path, plan)) if keeps else set()
         clean = [frame for frame in found if frame.name in names]
         if pack.cut(clean):  # names are chained, so the clean ones are the first ones
             pack.sync()

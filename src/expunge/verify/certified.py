@@ -62,6 +62,8 @@ class Claim:
         clean_to: Number of the last tombstone that the version counts, as its entry
             ``version.published`` has it; None where it is not stated.
         roots: Of the dataset's batches, as the log has them; None: as the home or package does.
+        is_build: Whether it claims to be what a build gives. What a method made otherwise cannot
+            be told by building it.
     """
 
     model: str
@@ -69,6 +71,7 @@ class Claim:
     constituents: tuple[Stated, ...]
     clean_to: int | None = None
     roots: Roots | None = None
+    is_build: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class Replayed:
             from another runtime than this one: they cannot be compared.
         changed_rows: Remaining rows of the dataset that are not what they were when they came.
         changed_roots: Batches of the dataset that are not those that were committed to.
+        is_build: Whether the certificate claims that the model is what a build gives.
     """
 
     model: str
@@ -100,13 +104,18 @@ class Replayed:
     other_runtime: int
     changed_rows: int
     changed_roots: int
+    is_build: bool
 
     @property
     def verdict(self) -> Verdict:
         """``failed``: something is otherwise than stated. ``passed``: all that was chosen is the same."""
+        if self.changed_rows or self.changed_roots:
+            return "failed"
+        if not self.is_build:
+            return "inconclusive"
         unexplained = self.constituents - self.same_names - self.forgotten_since
         differing = self.rebuilt - self.same_bytes - self.other_runtime
-        if unexplained or differing or self.changed_rows or self.changed_roots:
+        if unexplained or differing:
             return "failed"
         whole = (self.same_names, self.same_bytes) == (self.constituents, self.chosen)
         return "passed" if whole else "inconclusive"
@@ -207,7 +216,7 @@ def _replay_one(
     named = {one.shard: _named(recipe, ground, one) for one in claim.constituents}
     same = {shard: plan for shard, plan in named.items() if plan is not None}
     touched = basis.touched_since(claim.clean_to, claim.model)
-    chosen = choose(claim, *lot)
+    chosen = choose(claim, *lot) if claim.is_build else []
     built = _build(claim, basis, [same[one.shard] for one in chosen if one.shard in same], workshop)
     compared = [_compare(one, built[one.shard]) for one in chosen if one.shard in built]
     return Replayed(
@@ -222,6 +231,7 @@ def _replay_one(
         other_runtime=compared.count("other runtime"),
         changed_rows=changed_rows,
         changed_roots=basis.changed_roots(claim.roots),
+        is_build=claim.is_build,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from expunge.core.types import Guarantee
 from expunge.data.integrity import Roots
 from expunge.ledger.opened import Opened
 from expunge.ledger.statement import Model
@@ -24,13 +25,15 @@ def _claim(opened: Opened, model: Model, roots: Roots) -> Claim:
         for name, digest in model.files.items()
         if name.startswith("shard-")
     }
-    built = [runtime.name for runtime in model.runtimes]
+    runtimes = [runtime.name for runtime in model.runtimes]
     stated = tuple(
         # Which of several runtimes built a shard is not stated; of one, it is plain.
-        Stated(shard, name, states.get(shard), built[0] if len(built) == 1 else None)
+        Stated(shard, name, states.get(shard), runtimes[0] if len(runtimes) == 1 else None)
         for shard, name in enumerate(model.served.names)
     )
-    return Claim(model.id, model.served.digest, stated, _clean_to(opened, model), roots)
+    built = model.promise.guarantee in (Guarantee.EXACT, Guarantee.REBUILT)
+    clean_to = _clean_to(opened, model)
+    return Claim(model.id, model.served.digest, stated, clean_to, roots, is_build=built)
 
 
 def _clean_to(opened: Opened, model: Model) -> int | None:

@@ -19,6 +19,7 @@ def fact(found: Replay, model: Model) -> Fact:
         "frames": found.checkpoints,
         "changed_rows": 0,
         "changed_roots": 0,
+        "by_method": 0,
     }
     body = {
         "model": model.folder.name,
@@ -33,10 +34,12 @@ def fact(found: Replay, model: Model) -> Fact:
 def verdict(found: Replay) -> str:
     """``passed``, ``failed``, or ``inconclusive`` where bytes cannot be compared here and now.
 
-    A model that is not whole, and one that was built in another runtime, cannot be.
+    A model that is not whole, one that was built in another runtime, and one that forgot by a method
+    that is no build, cannot be.
     """
     if found.exact:
         return "passed"
-    comparable = found.constituents == found.same_names == found.same_runtime
+    built = found.constituents == found.same_names == found.same_runtime
+    comparable = built and not found.by_method
     changed = found.changed_rows or found.changed_roots
     return "failed" if comparable or changed else "inconclusive"

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from expunge import learners
 from expunge.core.errors import DataCorrupt, FormatUnsupported, UnknownName
 from expunge.execution.local import Executor
 from expunge.execution.progress import Progress
 from expunge.storage import packs
 from expunge.storage.packs import Frame, Pack
-from expunge.training import ensemble, sql, versions
+from expunge.training import ensemble, lineage, sql, versions
 from expunge.training import plan as plans
 from expunge.training.basis import Basis, in_home
+from expunge.training.plan import Plan
 from expunge.training.site import Site, replaying
 from expunge.training.sql import Constituent, Model
 from expunge.verify import building
@@ -41,6 +43,8 @@ class Replay:
             are not where the ring has them.
         changed_roots: How many batches of the dataset are not those that were committed to when
             they came, minus forgotten rows.
+        by_method: Of the constituents, how many a method made that is no build: of these no
+            build can tell anything.
     """
 
     model: str
@@ -53,12 +57,14 @@ class Replay:
     same_runtime: int
     changed_rows: int
     changed_roots: int
+    by_method: int
 
     @property
     def exact(self) -> bool:
         """Whether all names and all bytes are the same, and the rows are those that came."""
         return (
             self.constituents == self.same_names == self.same_bytes
+            and self.by_method == 0
             and self.frames == self.checkpoints
             and self.changed_rows == 0
             and self.changed_roots == 0
@@ -100,7 +106,20 @@ def replay(site: Site, model: Model, executor: Executor, progress: Progress) -> 
         same_runtime=sum(a.pack == b.pack or a.pack is None for a, b in pairs),
         changed_rows=building.count_changed_rows(lambda: _now(site, model)),
         changed_roots=basis.changed_roots(),
+        by_method=sum(
+            _is_by_method(model, unit.plan, one)
+            for unit, one in zip(units, version.constituents, strict=True)
+        ),
     )
+
+
+def _is_by_method(model: Model, plan: Plan, served: Constituent) -> bool:
+    """Whether a method that is no build made what a constituent serves."""
+    if served.frame is None or (learner := learners.declared(model.recipe.learner)) is None:
+        return False
+    assert served.pack is not None
+    accepted = lineage.planned(model.folder / served.pack, plan)
+    return not learner.canonical or served.frame.name in set(accepted) - set(plan.names)
 
 
 def _now(site: Site, model: Model) -> Basis:

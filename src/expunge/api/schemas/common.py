@@ -26,7 +26,7 @@ RequestId = Annotated[
     str,
     Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", max_length=36),
 ]
-Method = Literal["rebuild", "sisa", "retrain", "influence", "certified"]
+Method = Literal["declared", "rebuild", "sisa", "retrain", "influence", "certified"]
 AskedKind = Literal["erase", "object", "restrict", "expire"]
 Kind = Literal["erase", "object", "restrict", "correct", "expire"]
 Missing = Literal["refuse", "ignore"]

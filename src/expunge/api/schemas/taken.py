@@ -32,10 +32,12 @@ class Conditions(Taken):
         None, description="Its name; may be left out where the home has only one."
     )
     method: Method = Field(
-        "rebuild",
-        description="How models are to forget. `sisa`, `rebuild` and `retrain` are the same: "
-        "affected shards are built again without the samples. A method that a covered model "
-        "cannot do is refused (422), and nothing is accepted.",
+        "declared",
+        description="How models are to forget; by default, each as its owner declared. `sisa`, "
+        "`rebuild` and `retrain` are the same: affected shards are built again without the "
+        "samples. `certified` and `influence` are for models that were trained to forget so. A "
+        "method that a covered model cannot do, or that is weaker than what it promises, is "
+        "refused (422), and nothing is accepted.",
     )
     models: Annotated[list[Name], Field(min_length=1, max_length=MOST_MODELS)] | None = Field(
         None, description="Names of models to narrow the request to; by default all of the dataset."

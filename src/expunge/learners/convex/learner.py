@@ -13,7 +13,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
@@ -23,15 +23,8 @@ from numpy.typing import NDArray
 from expunge.core.errors import FormatUnsupported, RecipeInvalid
 from expunge.core.types import Task
 from expunge.learners import features as maps
-from expunge.learners.convex.losses import (
-    Floats,
-    Huber,
-    Logistic,
-    Loss,
-    Multinomial,
-    Poisson,
-    SquaredHinge,
-)
+from expunge.learners.convex import problems
+from expunge.learners.convex.losses import Floats
 from expunge.learners.convex.objective import objective
 from expunge.learners.convex.rounded import rounded_minimiser, weights_of
 from expunge.learners.features.columns import Columns
@@ -39,11 +32,8 @@ from expunge.learners.features.protocol import FeatureMap
 from expunge.learners.features.rows import Rows, rows
 from expunge.learners.protocol import Features, Predictor, Samples, Step
 from expunge.learners.state import dump, parse
-from expunge.learners.sums.predicting import softmax
 
 _FORMAT: Final = 1
-_OF_CLASSES: Final = ("logistic", "multinomial", "squared-hinge")
-_OF_NUMBERS: Final = ("huber", "poisson")
 
 
 @dataclass(frozen=True)
@@ -81,9 +71,7 @@ class Convex:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "features", maps.of(self.features))
-        if self.loss not in (*_OF_CLASSES, *_OF_NUMBERS):
-            known = ", ".join((*_OF_CLASSES, *_OF_NUMBERS))
-            raise RecipeInvalid(f"`loss` must be one of {known}, got {self.loss!r}.")
+        problems.check_known(self.loss)
         for name in ("penalty", "grid", "knee"):
             if not 0 < getattr(self, name) < math.inf:
                 raise RecipeInvalid(f"`{name}` must be above 0, got {getattr(self, name)}.")
@@ -95,11 +83,7 @@ class Convex:
 
     def check(self, task: Task) -> None:
         """See that the loss fits the targets, and that the map takes the columns."""
-        wanted = _OF_CLASSES if task.classes else _OF_NUMBERS
-        if self.loss not in wanted:
-            raise RecipeInvalid(
-                f"The loss {self.loss!r} does not fit the view's target. Use one of {', '.join(wanted)}."
-            )
+        problems.check_fits(self.loss, task)
         self.map.width(task.features)
 
     def encode(self, task: Task, features: Features) -> Rows:
@@ -113,7 +97,8 @@ class Convex:
         starts = _read(parent) if parent is not None else {}
         scale = self.map.scale(task.features)
         found = {}
-        for number, (loss, targets) in enumerate(self._problems(task, samples.targets)):
+        every = problems.each(self.loss, self.knee, task, samples.targets)
+        for number, (loss, targets) in enumerate(every):
             whole = objective(
                 loss, x, targets, penalty=self.penalty / scale**2, weights=samples.weights
             )
@@ -136,7 +121,7 @@ class Convex:
             for span, x in inputs.blocks():
                 exact = self._with_ones(task, x)
                 for number, weights in enumerate(models):
-                    found[number, span] = self._answer(exact @ weights)
+                    found[number, span] = problems.answers(self.loss, exact @ weights)
             return found
 
         return predict
@@ -153,35 +138,9 @@ class Convex:
         one = max(round(1 / self.map.scale(task.features)), 1)
         return np.concatenate([x, np.full((len(x), 1), one)], axis=1, dtype=np.float64)
 
-    def _problems(self, task: Task, targets: NDArray[Any]) -> Iterator[tuple[Loss, NDArray[Any]]]:
-        """What is minimised, one after the other."""
-        if self.loss == "multinomial":
-            yield Multinomial(len(task.classes)), targets
-        elif task.classes:
-            loss: Loss = Logistic() if self.loss == "logistic" else SquaredHinge()
-            chosen = [1] if task.outputs == 2 else range(task.outputs)
-            for code in chosen:
-                yield loss, np.where(targets == code, 1.0, -1.0)
-        else:
-            loss = Huber(self.knee) if self.loss == "huber" else Poisson()
-            for column in targets.T:
-                yield loss, np.ascontiguousarray(column)
-
     def _weights(self, cells: Mapping[str, NDArray[Any]], exponent: int) -> Floats:
         found = [weights_of(cells[name], exponent) for name in sorted(cells)]
         return np.concatenate([one.reshape(len(one), -1) for one in found], axis=1)
-
-    def _answer(self, scores: Floats) -> Floats:
-        if self.loss == "huber":
-            return scores
-        if self.loss == "poisson":
-            return np.asarray(np.exp(scores))
-        if self.loss == "multinomial":
-            return softmax(scores)
-        chances = 0.5 * (1 + np.tanh(scores / 2))
-        if scores.shape[1] == 1:
-            return np.concatenate([1 - chances, chances], axis=1)
-        return np.asarray(chances / chances.sum(axis=1, keepdims=True))
 
 
 def _read(state: bytes) -> dict[str, NDArray[Any]]:

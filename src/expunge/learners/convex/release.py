@@ -108,30 +108,7 @@ def dithered(
     """
     exponent = _exponent(grid)
     _check(solution, within, grid)
-    if not 0 < most_delta < 1:
-        raise RecipeInvalid(f"`most_delta` must lie between 0 and 1, got {most_delta}.")
-    parameters = solution.weights.size
-    delta = accounting.dithered_delta(within, grid, parameters)
-    if delta > most_delta:
-        raise GuaranteeUnproved(
-            f"{parameters:,} weights within {within:.2g} of the minimiser round differently on a "
-            f"grid of {grid:.2g} with probability up to {delta:.2g}, more than {most_delta:.2g}",
-            f"a coarser grid, a smaller `within`, the Gaussian release, or {_REBUILD}",
-        )
-    said = Released(
-        mechanism="dithered-rounding",
-        epsilon=0.0,
-        delta=delta,
-        mu=None,
-        comparator=COMPARATOR,
-        assumptions=ASSUMPTIONS,
-        within=within,
-        grid=grid,
-        sigma=None,
-        slack=parameters * 2.0**-accounting.DITHER_BITS,
-        adaptive=True,
-        adaptive_because=_ADAPTIVE_DITHERED,
-    )
+    said = dithered_terms(solution.weights.size, within=within, grid=grid, most_delta=most_delta)
     return _dither(solution.weights, exponent), said
 
 
@@ -160,11 +137,55 @@ def gaussian(
     """
     exponent = _exponent(grid)
     _check(solution, within, grid)
+    said = gaussian_terms(within=within, grid=grid, epsilon=epsilon, delta=delta)
+    assert said.sigma is not None
+    return _noise(solution.weights, said.sigma, exponent), said
+
+
+def dithered_terms(parameters: int, *, within: float, grid: float, most_delta: float) -> Released:
+    """What can be said of every dithered release of so many weights, before there is any.
+
+    Raises:
+        GuaranteeUnproved: Delta would be larger than ``most_delta``.
+        RecipeInvalid: ``most_delta`` is no probability.
+    """
+    if not 0 < most_delta < 1:
+        raise RecipeInvalid(f"`most_delta` must lie between 0 and 1, got {most_delta}.")
+    delta = accounting.dithered_delta(within, grid, parameters)
+    if delta > most_delta:
+        raise GuaranteeUnproved(
+            f"{parameters:,} weights within {within:.2g} of the minimiser round differently on a "
+            f"grid of {grid:.2g} with probability up to {delta:.2g}, more than {most_delta:.2g}",
+            f"a coarser grid, a smaller `within`, the Gaussian release, or {_REBUILD}",
+        )
+    return Released(
+        mechanism="dithered-rounding",
+        epsilon=0.0,
+        delta=delta,
+        mu=None,
+        comparator=COMPARATOR,
+        assumptions=ASSUMPTIONS,
+        within=within,
+        grid=grid,
+        sigma=None,
+        slack=parameters * 2.0**-accounting.DITHER_BITS,
+        adaptive=True,
+        adaptive_because=_ADAPTIVE_DITHERED,
+    )
+
+
+def gaussian_terms(*, within: float, grid: float, epsilon: float, delta: float) -> Released:
+    """What can be said of every Gaussian release, before there is any.
+
+    Raises:
+        RecipeInvalid: The grid is too fine for the noise.
+        InputError: ``epsilon`` or ``delta`` is none.
+    """
     mu = accounting.gaussian_mu(epsilon, delta)
     sigma = within / mu * (1 + 1e-12)  # over the rounding of this division
     if not sigma / grid < _LARGEST:
         raise RecipeInvalid(f"A grid of {grid:.2g} is too fine for noise of {sigma:.2g}.")
-    said = Released(
+    return Released(
         mechanism="rounded-gaussian",
         epsilon=epsilon,
         delta=delta,
@@ -178,7 +199,6 @@ def gaussian(
         adaptive=True,
         adaptive_because=_ADAPTIVE_GAUSSIAN,
     )
-    return _noise(solution.weights, sigma, exponent), said
 
 
 def _dither(weights: Floats, exponent: int) -> Floats:

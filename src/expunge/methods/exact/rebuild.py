@@ -1,5 +1,7 @@
 """Forget by rebuilding, incrementally, what the forgotten samples shaped.
 
+(Where a model's learner has a method of its own, its units forget by that: the way is the same.)
+
 The names of a plan without the samples differ from the first slice that held one of them.
 What still has its name is kept; what lost it is cut off and built again. The result is the
 build that never saw the samples: same names, same bytes, in the same runtime. Costs the
@@ -31,6 +33,7 @@ from expunge.storage.facts import Fact
 from expunge.storage.locks import alone
 from expunge.training import plan as plans
 from expunge.training import sql, versions
+from expunge.training.lineage import Link
 from expunge.training.site import Site
 from expunge.training.sql import Model, Version
 from expunge.training.unit import Unit
@@ -163,8 +166,16 @@ def _unit(model: Model, ground: Ground, shard: int) -> Unit:
 def _record(
     transaction: sa.Connection, model: Model, unit: Unit, result: Mapping[str, Any]
 ) -> None:
-    body = {"model": model.folder.name, "shard": unit.plan.shard, **result}
-    facts.record(transaction, Fact("unit.rebuilt", body))
+    of = {"model": model.folder.name, "shard": unit.plan.shard}
+    body = of | {field: value for field, value in result.items() if field != "forgot"}
+    recorded = [Fact("unit.rebuilt", body)]
+    if links := [Link.from_json(one) for one in result["forgot"]]:
+        known = {one.body["name"] for one in facts.read(transaction, kinds=["unit.forgot"])}
+        fresh = [link for link in links if link.name.hex() not in known]
+        recorded += [
+            Fact("unit.forgot", {**of, "name": link.name.hex(), **link.to_json()}) for link in fresh
+        ]
+    facts.record_all(transaction, recorded)
 
 
 def _planned_anew(

@@ -18,6 +18,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -43,12 +44,14 @@ class Correction:
         solved: How the step was found.
         retain_loss_before: Objective of the samples that stay, penalty included.
         retain_loss_after: The same with the new parameters; not larger, but for rounding.
+        share: Of the step that was found, how much was taken.
     """
 
     parameters: Tensor
     solved: Solved
     retain_loss_before: float
     retain_loss_after: float
+    share: float = 1.0
 
 
 def first_order(prepared: Prepared, leaving: Tensor) -> Solved:
@@ -81,15 +84,19 @@ def refit(prepared: Prepared, leaving: Tensor) -> Solved:
     return prepared.solve(-gradient, leaving)
 
 
-def correct(prepared: Prepared, leaving: Tensor, step: Step = newton) -> Correction:
+def correct(
+    prepared: Prepared, leaving: Tensor, step: Step = newton, halvings: int = 0
+) -> Correction:
     """Take a step away from ``leaving``, if it does not raise the objective of those that stay.
 
-    Costs the step and two forward passes over those that stay.
+    Costs the step and two forward passes over those that stay, one more for each halving.
 
     Args:
         prepared: A solver that knows the problem and the parameters.
         leaving: Indices of the samples that leave, each once: int64, (m,).
         step: :func:`newton`, :func:`refit` or :func:`first_order`.
+        halvings: How often a step that raises the objective is halved before it is rejected.
+            It has a meaning for :func:`refit`, which goes downhill where it is short enough.
 
     Raises:
         CorrectionRejected: The step raises it, by more than rounding does.
@@ -98,9 +105,12 @@ def correct(prepared: Prepared, leaving: Tensor, step: Step = newton) -> Correct
     """
     of, stay = prepared.problem, prepared.problem.staying(leaving)
     solved = step(prepared, leaving)
-    parameters = prepared.at + solved.direction
-    before, after = (value(of, at, stay) for at in (prepared.at, parameters))
-    allowance = _ROUNDINGS * torch.finfo(parameters.dtype).eps * abs(before)
-    if not after <= before + allowance:  # what is not a number is no improvement
-        raise CorrectionRejected(before, after, solved.step_norm)
-    return Correction(parameters, solved, before, after)
+    before, after = value(of, prepared.at, stay), math.nan
+    for halved in range(halvings + 1):
+        share = 0.5**halved
+        parameters = prepared.at + share * solved.direction
+        after = value(of, parameters, stay)
+        # What is not a number is no improvement.
+        if after <= before + _ROUNDINGS * torch.finfo(parameters.dtype).eps * abs(before):
+            return Correction(parameters, solved, before, after, share)
+    raise CorrectionRejected(before, after, solved.step_norm)
