@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from expunge import Certified, Influence, Torch
 from expunge.storage.journal import Journal
 
 
@@ -57,6 +58,22 @@ def test_a_method_that_a_model_cannot_do_is_refused_and_nothing_is_accepted(serv
     assert answer.json()["code"] == "method-unavailable"
     assert "sisa" in answer.json()["possible"]
     assert served("GET", "/requests").json()["requests"] == []
+
+
+@pytest.mark.parametrize("method", ["influence", "certified"])
+def test_a_method_that_its_model_declares_is_accepted_and_done(served, method):
+    learner = {"influence": Influence(Torch("linear", epochs=1)), "certified": Certified()}[method]
+    view = served.home.dataset("people").view("y", features=["x0", "x1", "x2"])
+    served.home.train("own", view, learner)
+    answer = served.unlearn({"sample_id": "s3", "method": method, "models": ["own"]})
+    assert answer.status_code == 202
+    assert answer.json()["request"]
+    served.home.recover()
+    shown = served("GET", f"/requests/{answer.json()['request']}").json()
+    assert shown["method"] == method
+    assert shown["state"] in ("forgotten", "done")
+    made = [fact.body["method"] for fact in served.home.facts() if fact.kind == "unit.forgot"]
+    assert made == [method]
 
 
 def test_many_at_once_are_all_accepted_and_the_bad_ones_refused_alone(served):

@@ -105,6 +105,14 @@ def test_the_page_on_convex_models_runs(tmp_path: Path) -> None:
     assert run(tmp_path, [sys.executable, "-c", code]) == "True\n"
 
 
+def test_the_example_of_a_certified_model_runs(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs/certified.md").read_text(), re.DOTALL
+    )
+    assert run(tmp_path, [sys.executable, "-c", code]) == "['yes', 'yes', 'no']\n"
+
+
 def test_the_page_on_sums_runs(tmp_path: Path) -> None:
     pytest.importorskip("scipy")
     write(tmp_path / "people.csv", people())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,7 +176,7 @@ def test_a_worker_that_died_after_its_unit_has_it_told_by_the_next(
 
     several.forget(["s1"])
     with monkeypatch.context() as patch:
-        patch.setattr(rebuild, "_record", _die)
+        patch.setattr(rebuild, "_record", _dies_over_a_method(rebuild._record))
         with pytest.raises(RuntimeError, match="power"):
             several.recover()
     assert forgot(several) == []
@@ -185,8 +186,13 @@ def test_a_worker_that_died_after_its_unit_has_it_told_by_the_next(
     assert len(forgot(several)) == 2
 
 
-def _die(*_: object) -> None:
-    raise RuntimeError("power")
+def _dies_over_a_method(record: Any) -> Any:
+    def recorded(transaction: Any, model: Any, unit: Any, result: Any) -> None:
+        if result["forgot"]:
+            raise RuntimeError("power")
+        record(transaction, model, unit, result)
+
+    return recorded
 
 
 def test_a_fact_of_other_fields_is_refused(several: Home) -> None:

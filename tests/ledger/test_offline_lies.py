@@ -14,11 +14,11 @@ from unittest.mock import patch
 
 import pytest
 
-from expunge.core import jcs
+from expunge.core import jcs, names
 from expunge.core.types import Guarantee
 from expunge.ledger import certificate, issue, offline, predicate, proof
 from expunge.ledger.predicate import Claims
-from expunge.ledger.statement import Entry, Event, Evidence, Forgotten
+from expunge.ledger.statement import Entry, Event, Evidence, Forgotten, Promise
 from expunge.storage.facts import Fact, leaf
 from expunge.testing.certificates import MadeUp
 
@@ -558,6 +558,70 @@ def test_a_lie_is_found_by_the_check_for_it(lie: str) -> None:
     found = said(make())
     assert check in found, found
     assert words in found[check]
+
+
+PARENT, ROOT, REMAINING = (bytes([n]) * 32 for n in range(3))
+
+
+def forgot(method: str = "influence", rows: int = 2) -> dict[str, Any]:
+    """What a method made: its name follows from the rest."""
+    name = names.forgotten(PARENT, method, rows, ROOT, REMAINING).hex()
+    return {
+        "model": MODEL.id,
+        "shard": 0,
+        "name": name,
+        "place": "slice:0:0:0",
+        "parent": PARENT.hex(),
+        "method": method,
+        "rows": rows,
+        "root": ROOT.hex(),
+        "remaining": REMAINING.hex(),
+        "figures": {},
+    }
+
+
+def with_forgot(body: Mapping[str, Any], promise: Promise) -> bytes:
+    """A certificate of a model that serves what a method made."""
+    served = (body["name"], *MODEL.served.names[1:])
+    recipe, held = (bytes.fromhex(one) for one in (MODEL.recipe.digest, body["name"]))
+    others = [None if name is None else bytes.fromhex(name) for name in served[1:]]
+    digest = names.version(recipe, MODEL.recipe.aggregate, [held, *others]).hex()
+    leaves = list(HOME.log.leaves)
+    for index, one in enumerate(leaves):
+        leaves[index] = one.replace(MODEL.served.digest.encode(), digest.encode())
+    leaves.append(leaf(Fact("unit.forgot", body), "2026-03-05T10:00:00Z"))
+    model = replace(
+        MODEL, promise=promise, served=replace(MODEL.served, names=served, digest=digest)
+    )
+    return retold(leaves, replace(TRUE, models=(model,), absences=()))
+
+
+EMPIRICAL = Promise("influence", Guarantee.EMPIRICAL, "a build from the rows that remain")
+
+
+def test_what_a_method_made_is_promised_by_that_method() -> None:
+    assert "guarantee" not in said(with_forgot(forgot(), EMPIRICAL))
+    found = said(with_forgot(forgot(), MODEL.promise))
+    assert "it serves what 'influence' made, and promises 'rebuild'" in found["guarantee"]
+    other = replace(EMPIRICAL, method="certified")
+    assert "promises 'certified'" in said(with_forgot(forgot(), other))["guarantee"]
+
+
+@pytest.mark.parametrize("field", ["rows", "parent", "root", "remaining", "method"])
+def test_a_name_that_does_not_follow_from_how_it_is_told_to_be_made_is_a_lie(field: str) -> None:
+    lie = {"rows": 3, "method": "gradient-ascent"}.get(field, "ab" * 32)
+    promise = replace(EMPIRICAL, method="gradient-ascent") if field == "method" else EMPIRICAL
+    found = said(with_forgot({**forgot(), field: lie}, promise))
+    assert "has a name that does not follow" in found["guarantee"]
+
+
+def test_certified_needs_its_numbers_and_influence_may_not_use_the_word() -> None:
+    weak = replace(EMPIRICAL, guarantee=Guarantee.CERTIFIED)
+    assert "may claim 'empirical' at most" in said(with_forgot(forgot(), weak))["guarantee"]
+    bare = Promise("certified", Guarantee.CERTIFIED, "the exact minimiser, released alike")
+    assert "needs epsilon, delta" in said(with_forgot(forgot("certified"), bare))["guarantee"]
+    full = replace(bare, assumptions=("a",), parameters={"epsilon": 0, "delta": 1e-6})
+    assert "guarantee" not in said(with_forgot(forgot("certified"), full))
 
 
 def test_the_truth_passes_every_check() -> None:

@@ -205,5 +205,6 @@ def test_a_later_request_withdraws_what_a_method_made(home: Home, whole: Unit) -
     assert served.depth == 2
     assert served.frame is not None
     assert served.frame.name in frames(whole)[:2]
+    assert versions.best(row(home), planned(home).plan).depth == 2
     home.forget(ids_of(whole, 0)[1:2])
     assert home.model("m").version.constituents[0].frame is None

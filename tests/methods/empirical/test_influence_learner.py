@@ -166,3 +166,12 @@ def test_weight_decay_is_the_penalty_but_where_it_is_none_of_the_loss():
 def test_the_squared_error_by_hand():
     outputs, targets = torch.tensor([[1.0, 3.0]]), torch.tensor([[0.0, 1.0]])
     assert influence.mean_squared(outputs, targets).tolist() == [2.5]
+
+
+def test_a_step_that_is_too_long_is_halved_until_it_helps_and_says_so():
+    learner = expunge.Influence(expunge.Torch("mlp", module_options={"hidden": [4]}, epochs=1))
+    everybody = samples(learner, CLASSES, np.arange(ROWS))
+    state = learner.learn(CLASSES, None, everybody, STEP)
+    figures = learner.forget(CLASSES, state, *split(learner, CLASSES, [1])).figures
+    assert 0 < figures["share"] < 1
+    assert figures["retain_loss_after"] < figures["retain_loss_before"]

@@ -1,4 +1,4 @@
-"""Convex models on any features, certified: re-solved after each request and released with fresh chance.
+"""Certified convex models: solved again after each request, and released with fresh chance.
 
 Where features are no integers, no minimiser can be known to the last bit, so a model cannot be
 exact. It can be proved to be near the exact minimiser, and what is published hides the rest: each
