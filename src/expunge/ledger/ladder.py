@@ -53,6 +53,7 @@ METHODS: Final[Mapping[str, Guarantee]] = MappingProxyType(
         "sisa": Guarantee.EXACT,
         "retrain": Guarantee.EXACT,
         "certified": Guarantee.CERTIFIED,
+        "influence": Guarantee.EMPIRICAL,
     }
 )
 """The strongest word that each method may use. Others may only say what audits measured."""
