@@ -32,6 +32,8 @@ Range: TypeAlias = tuple[float, float]
 FORMAT: Final = 1
 GROUPS: Final[tuple[Group, ...]] = get_args(Group)
 NO_LEVEL: Final = "no level shown"
+RETRAINED: Final = "retrained models"
+"""The key of their number in a check's counts."""
 
 
 @dataclass(frozen=True, slots=True)
