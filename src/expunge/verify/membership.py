@@ -1,0 +1,260 @@
+"""Can the rows that one model forgot be told from rows that no model saw?
+
+Each row's signal is compared with what shadow models that never saw the row say about it (LiRA,
+offline: that is all that can be had for rows which are gone). The scores of forgotten rows are
+then compared with those of unseen ones, in both directions. Retrained models are attacked in the
+same way: what comes out for them is what an ideal result looks like here, for these rows.
+
+Rows that stay are attacked as well, for two reasons. An attack that does not even find them says
+nothing about others. And unlearning may expose them more than retraining would.
+
+References:
+    Carlini et al., arXiv:2112.03570, section V-B (offline attack). Hayes et al., arXiv:2403.01218
+    (forgotten against never seen; harm to rows that stay). Steinke, Nasr and Jagielski,
+    arXiv:2305.08846, section 5 (lower bounds of ε in one run).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from expunge.core import rng
+from expunge.metrics import chance, lira, one_run, roc
+from expunge.metrics.arrays import Mask, Numbers
+from expunge.verify import beside, score_membership, scores
+from expunge.verify.report import RETRAINED, Check
+from expunge.verify.score_plan import Ask, Plan, judged, unanswered
+from expunge.verify.scores import Scores
+
+_CARLINI: Final = "Carlini et al., arXiv:2112.03570"
+_FIRST: Final = Ask(
+    "confidence-auc",
+    "membership",
+    "Is the model surer, or less sure, of forgotten rows than of rows that no model saw?",
+    "AUC",
+    "Yeom et al., CSF 2018, section III; Newcombe 2006, method 5",
+    ("forgotten", "unseen"),
+)
+_LIRA: Final = Ask(
+    "lira-auc",
+    "membership",
+    "Do likelihood ratios, row by row, tell forgotten rows from unseen ones?",
+    "AUC",
+    f"{_CARLINI}, section V-B",
+    ("forgotten", "unseen"),
+)
+_EPSILON: Final = Ask(
+    "epsilon-bound",
+    "membership",
+    "How much must the model give away about forgotten rows, at the very least?",
+    "ε",
+    "Steinke et al., arXiv:2305.08846, theorem 5.2; as if chance had chosen who is forgotten",
+    ("forgotten", "unseen"),
+    needed=False,
+)
+_CONTROL: Final = Ask(
+    "control-retained",
+    "retained",
+    "Would these questions have seen rows that the model did learn?",
+    "AUC",
+    f"{_CARLINI}, section V-B",
+    ("retained", "unseen"),
+    needed=False,
+)
+_EXPOSED: Final = Ask(
+    "retained-exposure",
+    "retained",
+    "Are rows that stay easier to tell than they are in retrained models?",
+    "AUC",
+    "Hayes et al., arXiv:2403.01218, section 5",
+    ("retained", "unseen"),
+    needed=False,
+)
+RATES: Final = ((0.01, True), (0.001, False))
+"""Rates of false alarms at which rows are counted, and whether the audit rests on them."""
+
+_GUESSED: Final = 5
+"""One canary in so many is guessed, those at either end; the others are abstained from."""
+
+_BLIND: Final = (
+    " But rows that the model did learn pass the same test: this way of looking sees nothing in "
+    "this model, so that it finds nothing says nothing."
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """What models said about one group of rows.
+
+    Attributes:
+        served: Signals (phi) of the audited model, (n,).
+        retrained: Of retrained models, (retrained, n).
+        shadows: Of shadow models, (shadows, n).
+        member: Which shadow model was trained on which row, (shadows, n).
+    """
+
+    served: Numbers
+    retrained: Numbers
+    shadows: Numbers
+    member: Mask
+
+    def ratios(self) -> tuple[Numbers, Numbers]:
+        """Scores of the audited model (n,) and of retrained ones (retrained, n), by LiRA."""
+        every = [lira.offline(one, self.shadows, self.member) for one in self.retrained]
+        return lira.offline(self.served, self.shadows, self.member), np.array(every)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """All groups of rows; ``unseen`` is None where the caller gave none."""
+
+    forgotten: Told
+    retained: Told
+    unseen: Told | None
+
+
+def checks(asked: Asked, plan: Plan, epsilon: float) -> tuple[Check, ...]:
+    """Ask all questions.
+
+    Args:
+        asked: What models said.
+        plan: Margins of areas and rates.
+        epsilon: Margin of the lower bound of ε, in nats.
+    """
+    asks = (_FIRST, _LIRA, *(_rate(*each) for each in RATES), _EPSILON, _CONTROL, _EXPOSED)
+    if asked.unseen is None:
+        why = (
+            "No rows were given that no model has seen (`unseen`). Forgotten rows can only be told "
+            "from such rows, of the same kind: give some that were never in the dataset."
+        )
+        return tuple(unanswered(one, why) for one in asks)
+    plain, ratios = _signals(asked, asked.unseen), _ratios(asked, asked.unseen)
+    found = [
+        _seeing(score_membership.auc(_FIRST, plain, plan), plain, plan),
+        _seeing(score_membership.auc(_LIRA, ratios, plan), ratios, plan),
+        *(_rated(_rate(*each), ratios, replace(plan, fpr=each[0])) for each in RATES),
+        _bound(ratios, epsilon, plan),
+        score_membership.control(_CONTROL, ratios, plan),
+        _exposed(asked, asked.unseen, ratios, plan),
+    ]
+    return tuple(found)
+
+
+def scored(asked: Asked) -> Scores:
+    """Scores by LiRA, as far as there are any, for plots."""
+    if asked.unseen is not None:
+        return _ratios(asked, asked.unseen)
+    return scores.of(
+        {"forgotten": asked.forgotten.ratios()[0], "retained": asked.retained.ratios()[0]}
+    )
+
+
+def _rate(fpr: float, needed: bool) -> Ask:
+    return Ask(
+        f"lira-tpr-{fpr:g}",
+        "membership",
+        f"Do some forgotten rows stand out as only {fpr:.2g} of unseen rows do?",
+        "",
+        f"{_CARLINI}, section III",
+        ("forgotten", "unseen"),
+        needed=needed,
+    )
+
+
+def _signals(asked: Asked, unseen: Told) -> Scores:
+    return scores.of(
+        {
+            "forgotten": asked.forgotten.served,
+            "unseen": unseen.served,
+            "retained": asked.retained.served,
+            "retrained_forgotten": asked.forgotten.retrained,
+            "retrained_unseen": unseen.retrained,
+        },
+        "phi",
+    )
+
+
+def _ratios(asked: Asked, unseen: Told) -> Scores:
+    forgotten, fresh = asked.forgotten.ratios(), unseen.ratios()
+    return scores.of(
+        {
+            "forgotten": forgotten[0],
+            "unseen": fresh[0],
+            "retained": asked.retained.ratios()[0],
+            "retrained_forgotten": forgotten[1],
+            "retrained_unseen": fresh[1],
+        }
+    )
+
+
+def _rated(ask: Ask, told: Scores, plan: Plan) -> Check:
+    return _seeing(score_membership.tpr(ask, told, plan), told, plan)
+
+
+def _seeing(check: Check, told: Scores, plan: Plan) -> Check:
+    """A pass counts only where the same test would have found rows that were learnt."""
+    if check.verdict == "passed" and score_membership.is_blind(told, plan):
+        return replace(check, verdict="inconclusive", why=check.why + _BLIND)
+    return check
+
+
+def _bound(told: Scores, margin: float, plan: Plan) -> Check:
+    """A lower bound of ε, in either direction; it can fail a model, and pass none."""
+    forgotten, unseen = told.arrays["forgotten"], told.arrays["unseen"]
+    again = zip(told.arrays["retrained_forgotten"], told.arrays["retrained_unseen"], strict=True)
+    null = [_epsilon(*pair, plan.seed) for pair in again]
+    value = _epsilon(forgotten, unseen, plan.seed)
+    canaries = min(len(forgotten), len(unseen))
+    guesses = max(2 * (canaries // _GUESSED), 1)
+    ceiling = one_run.epsilon(guesses, guesses, max(2 * canaries, 1), confidence=0.975)
+    failed = value > max(margin, *null)
+    why = (
+        f"At least {value:.2f} with 95 % confidence, beyond {margin:g} and all of the retrained "
+        f"models: forgotten rows can be told."
+        if failed
+        else f"At least {value:.2f}. A lower bound shows what is there, never that nothing is; so "
+        f"few rows could have shown {ceiling:.2f} at most."
+    )
+    return replace(
+        unanswered(_EPSILON, why),
+        value=value,
+        null=(0.0, max(null, default=0.0)),
+        ideal=0.0,
+        margin=margin,
+        counts={"canaries": 2 * canaries, RETRAINED: len(null)},
+        verdict="failed" if failed else "inconclusive",
+    )
+
+
+def _epsilon(forgotten: Numbers, unseen: Numbers, seed: int) -> float:
+    """The better bound of both directions, each at half of the doubt; equal numbers of rows."""
+    size = min(len(forgotten), len(unseen))
+    guesses = 2 * (size // _GUESSED)
+    if not guesses:
+        return 0.0
+    parts = [
+        each[chance.shuffled(len(each), rng.seed("canaries", seed))[:size]]
+        for each in (forgotten, unseen)
+    ]
+    told, truth = np.concatenate(parts), np.arange(2 * size) < size
+    correct = [one_run.correct_guesses(way * told, truth, guesses) for way in (1, -1)]
+    return max(one_run.epsilon(each, guesses, 2 * size, confidence=0.975) for each in correct)
+
+
+def _exposed(asked: Asked, unseen: Told, ratios: Scores, plan: Plan) -> Check:
+    """The area for rows that stay, beside those of retrained models, which learnt them too."""
+    _, again = asked.retained.ratios()
+    _, fresh = unseen.ratios()
+    areas = [roc.auc(*pair) for pair in zip(again, fresh, strict=True)]
+    value = roc.auc(ratios.arrays["retained"], ratios.arrays["unseen"])
+    counts = {
+        "retained rows": len(ratios.arrays["retained"]),
+        "unseen rows": len(ratios.arrays["unseen"]),
+    }
+    words = ("rows that stay are easier to tell", "rows that stay are harder to tell")
+    if len(areas) < 2:
+        return unanswered(_EXPOSED, beside.TOO_FEW)
+    return judged(_EXPOSED, beside.found(value, areas, counts, words), plan.margin, upper=True)
