@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -150,7 +151,7 @@ def _checks(answers: Mapping[str, Answers], asked: Asked, settings: Settings) ->
     plan = Plan(margin=settings.margin, seed=settings.seed)
     margins = Margins(plan, settings.accuracy, settings.divergence)
     return (
-        *membership.checks(asked, plan, settings.epsilon),
+        *membership.checks(asked, settings),
         *gold_standard.checks(dict(answers), margins),
     )
 
@@ -174,6 +175,10 @@ def _report(
         level_name=name,
         checks=checks,
         curves=curves,
-        settings={**asdict(settings), "forgotten": "held" if given.forgot is None else "given"},
+        settings={**_plain(settings), "forgotten": "held" if given.forgot is None else "given"},
         seconds=seconds,
     )
+
+
+def _plain(settings: Settings) -> dict[str, Any]:
+    return {**asdict(settings), "rates": [list(pair) for pair in settings.rates]}

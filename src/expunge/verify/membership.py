@@ -28,6 +28,7 @@ from expunge.verify import beside, score_membership, scores
 from expunge.verify.report import RETRAINED, Check
 from expunge.verify.score_plan import Ask, Plan, judged, unanswered
 from expunge.verify.scores import Scores
+from expunge.verify.settings import Settings
 
 _CARLINI: Final = "Carlini et al., arXiv:2112.03570"
 _FIRST: Final = Ask(
@@ -73,8 +74,8 @@ _EXPOSED: Final = Ask(
     ("retained", "unseen"),
     needed=False,
 )
-RATES: Final = ((0.01, True), (0.001, False))
-"""Rates of false alarms at which rows are counted, and whether the audit rests on them."""
+_SEES: Final = 0.05
+"""An attack that finds rows which were learnt with an AUC this near to chance sees nothing."""
 
 _GUESSED: Final = 5
 """One canary in so many is guessed, those at either end; the others are abstained from."""
@@ -116,15 +117,19 @@ class Asked:
     unseen: Told | None
 
 
-def checks(asked: Asked, plan: Plan, epsilon: float) -> tuple[Check, ...]:
+def checks(asked: Asked, settings: Settings) -> tuple[Check, ...]:
     """Ask all questions.
 
     Args:
         asked: What models said.
-        plan: Margins of areas and rates.
-        epsilon: Margin of the lower bound of ε, in nats.
+        settings: Margins, and all else that was fixed beforehand.
     """
-    asks = (_FIRST, _LIRA, *(_rate(*each) for each in RATES), _EPSILON, _CONTROL, _EXPOSED)
+    plan = Plan(margin=settings.margin, seed=settings.seed)
+    rates = [
+        (_rate(fpr, needed=number == 0), replace(plan, fpr=fpr, margin=margin))
+        for number, (fpr, margin) in enumerate(settings.rates)
+    ]
+    asks = (_FIRST, _LIRA, *(ask for ask, _ in rates), _EPSILON, _CONTROL, _EXPOSED)
     if asked.unseen is None:
         why = (
             "No rows were given that no model has seen (`unseen`). Forgotten rows can only be told "
@@ -135,8 +140,8 @@ def checks(asked: Asked, plan: Plan, epsilon: float) -> tuple[Check, ...]:
     found = [
         _seeing(score_membership.auc(_FIRST, plain, plan), plain, plan),
         _seeing(score_membership.auc(_LIRA, ratios, plan), ratios, plan),
-        *(_rated(_rate(*each), ratios, replace(plan, fpr=each[0])) for each in RATES),
-        _bound(ratios, epsilon, plan),
+        *(_rated(ask, ratios, of_rate) for ask, of_rate in rates),
+        _bound(ratios, settings.epsilon, settings.seed),
         score_membership.control(_CONTROL, ratios, plan),
         _exposed(asked, asked.unseen, ratios, plan),
     ]
@@ -152,7 +157,7 @@ def scored(asked: Asked) -> Scores:
     )
 
 
-def _rate(fpr: float, needed: bool) -> Ask:
+def _rate(fpr: float, *, needed: bool) -> Ask:
     return Ask(
         f"lira-tpr-{fpr:g}",
         "membership",
@@ -191,7 +196,8 @@ def _ratios(asked: Asked, unseen: Told) -> Scores:
 
 
 def _rated(ask: Ask, told: Scores, plan: Plan) -> Check:
-    return _seeing(score_membership.tpr(ask, told, plan), told, plan)
+    # Whether the attack sees anything is asked of the area: few rows that stay may stand out.
+    return _seeing(score_membership.tpr(ask, told, plan), told, replace(plan, margin=_SEES))
 
 
 def _seeing(check: Check, told: Scores, plan: Plan) -> Check:
@@ -201,12 +207,12 @@ def _seeing(check: Check, told: Scores, plan: Plan) -> Check:
     return check
 
 
-def _bound(told: Scores, margin: float, plan: Plan) -> Check:
+def _bound(told: Scores, margin: float, seed: int) -> Check:
     """A lower bound of ε, in either direction; it can fail a model, and pass none."""
     forgotten, unseen = told.arrays["forgotten"], told.arrays["unseen"]
     again = zip(told.arrays["retrained_forgotten"], told.arrays["retrained_unseen"], strict=True)
-    null = [_epsilon(*pair, plan.seed) for pair in again]
-    value = _epsilon(forgotten, unseen, plan.seed)
+    null = [_epsilon(*pair, seed) for pair in again]
+    value = _epsilon(forgotten, unseen, seed)
     canaries = min(len(forgotten), len(unseen))
     guesses = max(2 * (canaries // _GUESSED), 1)
     ceiling = one_run.epsilon(guesses, guesses, max(2 * canaries, 1), confidence=0.975)

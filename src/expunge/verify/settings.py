@@ -20,7 +20,9 @@ class Settings:
         shadows: Models of half of the rows; even, at least 4.
         retrains: Models of all rows that remain, with other seeds; at least 2.
         retained: At most so many rows that stay are asked about, drawn by key.
-        margin: How far an AUC, a rate or a share of rows' scores may be from its ideal.
+        margin: How far an AUC, or a share of rows and models, may be from its ideal.
+        rates: Rates of false alarms, each with how far the share of forgotten rows that stand out
+            at it may be above its ideal. The audit rests on the first one.
         accuracy: How far accuracies may be from those of retrained models; share of rows.
         divergence: By how much predictions may be farther from retrained models' than those from
             each other. Unit: nats.
@@ -32,6 +34,7 @@ class Settings:
     retrains: int = 8
     retained: int = 2000
     margin: float = 0.05
+    rates: tuple[tuple[float, float], ...] = ((0.01, 0.02), (0.001, 0.01))
     accuracy: float = 0.05
     divergence: float = 0.05
     epsilon: float = 0.5
@@ -47,6 +50,8 @@ class Settings:
             )
         if not 0 < self.margin < 0.5:
             raise InputError(f"`margin` must be above 0 and below 0.5, got {self.margin}.")
+        if not all(0 < rate < 0.5 and 0 < margin < 0.5 for rate, margin in self.rates):
+            raise InputError(f"`rates` must be pairs above 0 and below 0.5, got {self.rates}.")
         for name in ("accuracy", "divergence", "epsilon"):
             arrays.positive(getattr(self, name), name)
 
