@@ -131,3 +131,8 @@ def test_sixteen_shadows_are_far_ahead_of_one_threshold() -> None:
         rate = roc.tpr_at(scores[truth], scores[~truth], 0.001)
         assert rate.allowed >= 1
         assert rate.low > 3 * baseline.high
+
+
+def test_one_fit_serves_several_attacked_models() -> None:
+    fit = lira.outside(*population())
+    np.testing.assert_array_equal(fit.surprise(fresh(1.0)), lira.offline(fresh(1.0), *population()))

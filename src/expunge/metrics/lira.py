@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 from expunge.core.errors import InputError
 from expunge.metrics import arrays, moderated, signals
 from expunge.metrics.arrays import Mask, Numbers
-from expunge.metrics.moderated import Variance
+from expunge.metrics.moderated import Fit, Variance
 
 
 def online(
@@ -59,6 +59,16 @@ def offline(
     """
     told, others, inside = _checked(target, shadows, member)
     return moderated.fit(others, ~inside, variance).surprise(told)
+
+
+def outside(shadows: ArrayLike, member: ArrayLike, variance: Variance = "moderated") -> Fit:
+    """What models that never saw a row say about it, fitted once for several attacked models.
+
+    ``outside(shadows, member).surprise(target)`` is :func:`offline`.
+    """
+    others = arrays.population(shadows, "shadows", models=2)
+    _, others, inside = _checked(others[0], others, member)
+    return moderated.fit(others, ~inside, variance)
 
 
 def p_values(

@@ -116,18 +116,13 @@ def _log(values: Numbers) -> Numbers:
     return logarithm
 
 
-def two_valued(values: Numbers) -> bool:
-    """Whether numbers take at most two values, as correctness does: no bell curve fits them."""
-    return len(np.unique(values)) <= 2
-
-
 def need_spread(values: Numbers, name: str) -> None:
     """Check that a signal may be modelled as normal over models.
 
     Raises:
-        InputError: It takes at most the two values 0 and 1.
+        InputError: It takes no values but 0 and 1.
     """
-    if two_valued(values) and np.isin(values, (0.0, 1.0)).all():
+    if ((values == 0) | (values == 1)).all():
         raise InputError(
             f"`{name}` holds only 0 and 1, as hits and misses do, and is to be modelled as normal. "
             f"Expected a signal with a scale, such as `signals.phi`."

@@ -144,7 +144,7 @@ def _told(rows: Rows, answers: Answers, likes: Sequence[Ensemble], inside: Mask 
     """Signals of one group; without ``inside``, its rows are in no shadow."""
     signals = np.array([rows.phi(rows.answers(one)) for one in likes])
     member = np.zeros(signals.shape, np.bool_) if inside is None else inside
-    return Told(answers.phi, answers.retrained_phi, signals, member)
+    return Told.of(answers.phi, answers.retrained_phi, signals, member)
 
 
 def _checks(answers: Mapping[str, Answers], asked: Asked, settings: Settings) -> tuple[Check, ...]:

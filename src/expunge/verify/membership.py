@@ -93,19 +93,21 @@ class Told:
     Attributes:
         served: Signals (phi) of the audited model, (n,).
         retrained: Of retrained models, (retrained, n).
-        shadows: Of shadow models, (shadows, n).
-        member: Which shadow model was trained on which row, (shadows, n).
+        ratios: Scores of the audited model by LiRA, (n,).
+        again: Of retrained models, (retrained, n).
     """
 
     served: Numbers
     retrained: Numbers
-    shadows: Numbers
-    member: Mask
+    ratios: Numbers
+    again: Numbers
 
-    def ratios(self) -> tuple[Numbers, Numbers]:
-        """Scores of the audited model (n,) and of retrained ones (retrained, n), by LiRA."""
-        every = [lira.offline(one, self.shadows, self.member) for one in self.retrained]
-        return lira.offline(self.served, self.shadows, self.member), np.array(every)
+    @classmethod
+    def of(cls, served: Numbers, retrained: Numbers, shadows: Numbers, member: Mask) -> Told:
+        """From signals; ``member`` says which shadow was trained on which row, (shadows, n)."""
+        fit = lira.outside(shadows, member)
+        again = np.array([fit.surprise(one) for one in retrained])
+        return cls(served, retrained, fit.surprise(served), again)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +145,7 @@ def checks(asked: Asked, settings: Settings) -> tuple[Check, ...]:
         *(_rated(ask, ratios, of_rate) for ask, of_rate in rates),
         _bound(ratios, settings.epsilon, settings.seed),
         score_membership.control(_CONTROL, ratios, plan),
-        _exposed(asked, asked.unseen, ratios, plan),
+        _exposed(asked, asked.unseen, plan),
     ]
     return tuple(found)
 
@@ -152,9 +154,7 @@ def scored(asked: Asked) -> Scores:
     """Scores by LiRA, as far as there are any, for plots."""
     if asked.unseen is not None:
         return _ratios(asked, asked.unseen)
-    return scores.of(
-        {"forgotten": asked.forgotten.ratios()[0], "retained": asked.retained.ratios()[0]}
-    )
+    return scores.of({"forgotten": asked.forgotten.ratios, "retained": asked.retained.ratios})
 
 
 def _rate(fpr: float, *, needed: bool) -> Ask:
@@ -183,14 +183,13 @@ def _signals(asked: Asked, unseen: Told) -> Scores:
 
 
 def _ratios(asked: Asked, unseen: Told) -> Scores:
-    forgotten, fresh = asked.forgotten.ratios(), unseen.ratios()
     return scores.of(
         {
-            "forgotten": forgotten[0],
-            "unseen": fresh[0],
-            "retained": asked.retained.ratios()[0],
-            "retrained_forgotten": forgotten[1],
-            "retrained_unseen": fresh[1],
+            "forgotten": asked.forgotten.ratios,
+            "unseen": unseen.ratios,
+            "retained": asked.retained.ratios,
+            "retrained_forgotten": asked.forgotten.again,
+            "retrained_unseen": unseen.again,
         }
     )
 
@@ -250,16 +249,12 @@ def _epsilon(forgotten: Numbers, unseen: Numbers, seed: int) -> float:
     return max(one_run.epsilon(each, guesses, 2 * size, confidence=0.975) for each in correct)
 
 
-def _exposed(asked: Asked, unseen: Told, ratios: Scores, plan: Plan) -> Check:
+def _exposed(asked: Asked, unseen: Told, plan: Plan) -> Check:
     """The area for rows that stay, beside those of retrained models, which learnt them too."""
-    _, again = asked.retained.ratios()
-    _, fresh = unseen.ratios()
-    areas = [roc.auc(*pair) for pair in zip(again, fresh, strict=True)]
-    value = roc.auc(ratios.arrays["retained"], ratios.arrays["unseen"])
-    counts = {
-        "retained rows": len(ratios.arrays["retained"]),
-        "unseen rows": len(ratios.arrays["unseen"]),
-    }
+    pairs = zip(asked.retained.again, unseen.again, strict=True)
+    areas = [roc.auc(*pair) for pair in pairs]
+    value = roc.auc(asked.retained.ratios, unseen.ratios)
+    counts = {"retained rows": len(asked.retained.ratios), "unseen rows": len(unseen.ratios)}
     words = ("rows that stay are easier to tell", "rows that stay are harder to tell")
     if len(areas) < 2:
         return unanswered(_EXPOSED, beside.TOO_FEW)
