@@ -31,6 +31,7 @@ messages go to standard error: a live display on a terminal, a plain line every 
 | 2 | bad input; nothing was changed |
 | 3 | withdrawn or unavailable: no clean part is left to answer, a worker died, a library is not installed |
 | 4 | a fault of ours; `EXPUNGE_TRACEBACK=1` shows all of it |
+| 5 | inconclusive: `audit` could not tell, and says what it would take |
 | 130 | interrupted; the message says what is kept |
 """
 _COMMON = {"home", "files", "as_json"}

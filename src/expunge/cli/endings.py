@@ -36,6 +36,7 @@ class Exit(IntEnum):
     INPUT = 2
     UNAVAILABLE = 3  # withdrawn, a worker died, damaged or missing parts
     FAULT = 4  # ours
+    UNCLEAR = 5  # a check could not tell
     INTERRUPTED = 130
 
 
@@ -81,6 +82,7 @@ _EXTRAS: Final = {
     "httpx": "client",
     "pika": "rabbitmq",
     "psycopg": "postgres",
+    "scipy": "audit",
 }
 """What brings a module that a command may lack."""
 

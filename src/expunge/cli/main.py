@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from expunge.cli import (
+    auditing,
     certificates,
     checking,
     demo,
@@ -34,7 +35,7 @@ app: Final = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done · 1 a check says no · 2 bad input · 3 withdrawn or unavailable · "
-    "4 a fault of ours · 130 interrupted. See it work in half a minute: expunge demo",
+    "4 a fault of ours · 5 inconclusive · 130 interrupted. See it work in half a minute: expunge demo",
 )
 
 
@@ -89,6 +90,7 @@ for _panel, _epilog, _command in (
     (_FORGET, "Example: expunge retire income", holding.retire),
     (_CHECK, "Example: expunge status --json", checking.status),
     (_CHECK, "Example: expunge verify income && echo exact", checking.verify),
+    (_CHECK, "Example: expunge audit --scores scores.npz --html audit.html", auditing.audit),
     (_CHECK, "Example: expunge package people for-the-auditor/", samples.package),
     (_CHECK, "Example: expunge demo --data digits", demo.demo),
     (_SERVE, "Example: expunge serve --port 8000 --regime gdpr", serving.serve),

@@ -23,6 +23,7 @@ from expunge.data.sources import Source
 from expunge.execution import progress as progresses
 from expunge.execution.local import Executor, Workers
 from expunge.execution.progress import Progress
+from expunge.home import auditing
 from expunge.home.background import Background
 from expunge.home.deciding import Deciding, ids
 from expunge.home.model import Model
@@ -53,6 +54,8 @@ from expunge.training.site import Site, forget_leftovers
 from expunge.verify import certified, recording
 from expunge.verify.certified import Claim, Replayed
 from expunge.verify.replay import Replay, replay
+from expunge.verify.report import Report
+from expunge.verify.settings import Given, Settings
 
 _KINDS: Final = tuple(kind.value for kind in Kind if kind is not Kind.CORRECT)
 _SYNCING: Final = "The ledger could not be written; it is tried again every second."
@@ -381,6 +384,37 @@ class Home(Deciding):
         with self.site.database.transaction() as transaction:
             facts.record(transaction, recording.fact(found, row))
         return found
+
+    def audit(
+        self,
+        name: str,
+        *,
+        forgot: Any = None,  # noqa: ANN401 - any table
+        unseen: Any = None,  # noqa: ANN401 - any table
+        settings: Settings | None = None,
+    ) -> Report:
+        """Attack a model, and compare it with models that never saw the forgotten rows.
+
+        Costs training 16 models with the default settings, less where an earlier audit did. What
+        it found is recorded, and stands in certificates from then on.
+
+        Args:
+            name: Of the model: a classifier.
+            forgot: A table of forgotten rows, with the view's features and its target; by
+                default those that are held still, which is until they are destroyed.
+            unseen: Such a table of rows of the same kind that were never in the dataset. Without
+                it, what needs them is inconclusive.
+            settings: Margins, numbers of models, seed: all that is fixed beforehand.
+
+        Raises:
+            InputError: The model is a regression, there is no forgotten row to ask about, or
+                rows do not fit the view.
+            LibraryMissing: SciPy is not installed.
+            ModelWithdrawn: No clean constituent of it is left.
+            PlanStale: Rows were destroyed meanwhile. Audit again.
+        """
+        given, work = Given(forgot, unseen), (self._executor, self._progress)
+        return auditing.audit(self.site, name, given, settings or Settings(), work)
 
     def certificate(self, request: str, witnesses: Sequence[Witness] = ()) -> Certificate:
         """The certificate of a request that is done, for a stranger to check.

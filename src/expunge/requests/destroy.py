@@ -3,7 +3,7 @@
 A request's rows are destroyed when the constituents that it touched are whole again, its undo
 window is over, and no legal hold keeps them; whatever else is rebuilt meanwhile. Rows go first: a
 builder that still holds an old plan finds their commitments gone and builds nothing. Then the
-packs, each behind its lock. May be killed at any line; running it again finishes it.
+packs, each behind its lock, and all that audits trained on the dataset. May be killed at any line; running it again finishes it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from expunge.storage import facts
 from expunge.storage.facts import Fact
 from expunge.storage.locks import alone
 from expunge.training import versions
-from expunge.training.site import Site, forget_leftovers
+from expunge.training.site import Site, forget_audits, forget_leftovers
 from expunge.training.sql import Model
 
 _REQUESTS: Final = 1000
@@ -58,6 +58,7 @@ def destroy(site: Site, dataset: int, clock: Clock = shared_clock) -> bool:
     appending.tidy(site.stock)
     forget_leftovers(site)
     _erase_rows(ground, found.rows)
+    forget_audits(site, ground.dataset.folder.name)
     frames = {
         model.folder.name: _sweep(site, model, _shards(model, ground, found)) for model in models
     }

@@ -56,6 +56,8 @@ def destroy_retired(site: Site) -> None:
             with alone(model.folder / "build.lock"):
                 for path in sorted(model.folder.glob("*.pack")):
                     disk.remove(path)
+        for audited in site.audits.glob(f"*/{model.folder.name}"):
+            disk.remove(audited)
 
 
 def take_out(site: Site, transaction: sa.Connection, model: Model) -> Version | None:

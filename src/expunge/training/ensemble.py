@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from expunge import learners
 from expunge.core.errors import DataCorrupt, ModelWithdrawn
 from expunge.core.types import Schema, Task
-from expunge.learners.protocol import Features, Learner, Predictor
+from expunge.learners.protocol import Features, Inputs, Learner, Predictor
 from expunge.storage import packs
 from expunge.training import recipe as recipes
 from expunge.training.sql import Constituent, Model, Version
@@ -35,7 +35,11 @@ class Ensemble:
 
     def predict(self, features: Features) -> NDArray[np.float64]:
         """Probabilities (n, classes), or values (n, targets)."""
-        each = self.predictor(self.learner.encode(self.task, features))
+        return self.answer(self.learner.encode(self.task, features))
+
+    def answer(self, inputs: Inputs) -> NDArray[np.float64]:
+        """As :meth:`predict`, of rows that the learner has encoded."""
+        each = self.predictor(inputs)
         if self.aggregate == "vote" and self.task.classes:
             return combine(ballots(each), np.ones_like(self.seen))
         return combine(each, self.seen)

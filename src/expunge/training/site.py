@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -19,6 +21,8 @@ from expunge.storage.journal import Journal
 from expunge.storage.locks import alone, alone_if_free
 from expunge.training import sql
 from expunge.training.sql import Model
+
+_GONE: Final = "gone-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,11 @@ class Site:
     def replays(self) -> Path:
         """Folder in which a replay builds, while it lasts."""
         return self.root / "replay"
+
+    @property
+    def audits(self) -> Path:
+        """Folder of the models that audits compare with, by dataset; never served."""
+        return self.root / "audits"
 
     def dataset(self, transaction: sa.Connection, name: str) -> Dataset:
         """A dataset by name."""
@@ -110,6 +119,22 @@ def forget_leftovers(site: Site) -> None:
     with alone_if_free(_replay_lock(site)) as free:
         if free and site.replays.exists():
             disk.remove(site.replays)
+
+
+def forget_audits(site: Site, folder: str) -> None:
+    """Destroy all models that audits trained on a dataset, named by its folder.
+
+    Waits for no audit that goes on. What is being built there is moved away first, in one step,
+    so that nothing can be put beside it; whoever builds afterwards reads rows afterwards. So
+    erase rows first, then call this: no model that saw them is left.
+    """
+    if not site.audits.exists():
+        return
+    if (site.audits / folder).exists():
+        away = Path(mkdtemp(prefix=_GONE, dir=site.audits))
+        (site.audits / folder).rename(away / folder)
+    for left in site.audits.glob(f"{_GONE}*"):  # of a call that was killed, too
+        disk.remove(left)
 
 
 def _replay_lock(site: Site) -> Path:

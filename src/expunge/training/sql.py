@@ -224,6 +224,13 @@ def current_number(transaction: sa.Connection, model: int) -> int:
     return transaction.execute(_NUMBER, {"model": model}).scalar() or 0
 
 
+def first_clean_to(transaction: sa.Connection, model: int) -> int:
+    """What the first version of a model was clean to; 0 where there is none."""
+    t = _VERSIONS.c
+    query = sa.select(t.clean_to).where(t.model == model).order_by(t.number).limit(1)
+    return transaction.execute(query).scalar() or 0
+
+
 def current_numbers(transaction: sa.Connection, models: Collection[int]) -> dict[int, int]:
     """Numbers of the versions that are served now, by model; without those that have none."""
     t = _VERSIONS.c
