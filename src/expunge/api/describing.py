@@ -36,7 +36,14 @@ _CHANGING: Final = ("outcome-unknown", "journal-unwritten", "server-stopping")
 _ONCE: Final = ("idempotency-key-invalid", "idempotency-in-flight", "idempotency-reused")
 _BODIES: Final[dict[str, type[BaseModel]]] = {
     model.__name__: model
-    for model in (schemas.Unlearn, schemas.Rows, schemas.NewGate, schemas.NewHold, schemas.Reason)
+    for model in (
+        schemas.Unlearn,
+        schemas.Rows,
+        schemas.NewAudit,
+        schemas.NewGate,
+        schemas.NewHold,
+        schemas.Reason,
+    )
 }
 
 _KEY_HEADER: Final[dict[str, Any]] = {

@@ -115,6 +115,6 @@ class _Call:
     def _add_headers(self, message: Message) -> None:
         headers = MutableHeaders(raw=message["headers"])
         for name, value in _HEADERS:
-            headers[name] = value
+            headers.setdefault(name, value)  # a page of ours says what it needs itself
         headers.setdefault("Cache-Control", "no-store")
         headers["X-Request-Id"] = self.id

@@ -19,7 +19,7 @@ _REQUESTS: Final = (
     "extendRequest",
     "retryRequest",
 )
-_MODELS: Final = ("getModel", "listVersions", "predict", "getGate")
+_MODELS: Final = ("getModel", "listVersions", "predict", "getGate", "listAudits")
 
 
 def of_request(place: str = "request") -> Links:
@@ -30,6 +30,13 @@ def of_request(place: str = "request") -> Links:
 def of_model(place: str = "name") -> Links:
     """Where to ask a model, and about it; its name stands at ``place`` in the body."""
     return _to(_MODELS, "name", place)
+
+
+def of_audit() -> Links:
+    """Where to follow an audit; its id and its model stand in the body."""
+    body = "$response.body#/"
+    parameters = {"name": f"{body}model", "audit": f"{body}id"}
+    return {one: {"operationId": one, "parameters": parameters} for one in ("getAudit",)}
 
 
 def of_hold(place: str = "id") -> Links:

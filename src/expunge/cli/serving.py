@@ -143,10 +143,10 @@ def _work(settings: Settings, workers: int, as_json: bool) -> None:
 
 def _until_stopped(home: Home, settings: Settings, workers: int, as_json: bool) -> None:
     from expunge.execution.local import Workers
-    from expunge.service.engine import queue_of
-    from expunge.service.worker import Worker, WorkerSettings
+    from expunge.service.engine import queue_of, worker_settings
+    from expunge.service.worker import Worker
 
-    how = WorkerSettings(lease_s=settings.lease_s, beat_s=settings.lease_s / 6)
+    how = worker_settings(settings)
     stopping = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

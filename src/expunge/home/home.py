@@ -391,6 +391,7 @@ class Home(Deciding):
         *,
         forgot: Any = None,  # noqa: ANN401 - any table
         unseen: Any = None,  # noqa: ANN401 - any table
+        unseen_dataset: str | None = None,
         settings: Settings | None = None,
     ) -> Report:
         """Attack a model, and compare it with models that never saw the forgotten rows.
@@ -404,6 +405,7 @@ class Home(Deciding):
                 default those that are held still, which is until they are destroyed.
             unseen: Such a table of rows of the same kind that were never in the dataset. Without
                 it, what needs them is inconclusive.
+            unseen_dataset: Name of another dataset of the home that has such rows, instead.
             settings: Margins, numbers of models, seed: all that is fixed beforehand.
 
         Raises:
@@ -413,7 +415,8 @@ class Home(Deciding):
             ModelWithdrawn: No clean constituent of it is left.
             PlanStale: Rows were destroyed meanwhile. Audit again.
         """
-        given, work = Given(forgot, unseen), (self._executor, self._progress)
+        given = Given(forgot, unseen, unseen_dataset)
+        work = (self._executor, self._progress)
         return auditing.audit(self.site, name, given, settings or Settings(), work)
 
     def certificate(self, request: str, witnesses: Sequence[Witness] = ()) -> Certificate:

@@ -164,11 +164,13 @@ class Forgetting(Protocol):
     trains such a learner declares that its models may be treated so.
 
     Attributes:
+        guarantee: The strongest word that its method may use; never ``exact``.
         method: Its name in the catalogue of methods.
         canonical: Whether what :meth:`Learner.learn` gives is a function of its arguments, so
             that a model which was built again without the rows is exact.
     """
 
+    guarantee: ClassVar[Guarantee]
     method: ClassVar[str]
     canonical: ClassVar[bool]
 

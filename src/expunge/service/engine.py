@@ -11,6 +11,7 @@ from expunge.execution.progress import Silent
 from expunge.home import Home
 from expunge.home.background import Background
 from expunge.requests import life
+from expunge.service.audits import Policy
 from expunge.service.checking import Checking
 from expunge.service.inprocess import InProcessQueue
 from expunge.service.queue import Queue
@@ -56,7 +57,7 @@ class Engine:
         # Not left to the workers: a moment that was promised comes, also where none runs.
         self._timing = Background(self._keep_time, _TIMING, every_s=1.0)
         self._executors = [Workers(1) for _ in range(0 if url else settings.workers)]
-        how = WorkerSettings(lease_s=settings.lease_s, beat_s=settings.lease_s / 6)
+        how = worker_settings(settings)
         self._workers = [
             Worker(home.site, executor, self.queue, how) for executor in self._executors
         ]
@@ -100,6 +101,19 @@ class Engine:
     def _keep_time(self) -> None:
         if life.take_effect(self._home.site):
             self._relay.wake()
+
+
+def worker_settings(settings: Settings) -> WorkerSettings:
+    """How workers of a server work."""
+    return WorkerSettings(
+        lease_s=settings.lease_s,
+        beat_s=settings.lease_s / 6,
+        policy=Policy(
+            requests=settings.gold_standard_requests,
+            days=settings.gold_standard_days,
+            unseen=settings.gold_standard_unseen,
+        ),
+    )
 
 
 def queue_of(home: Home, url: str | None) -> Queue:

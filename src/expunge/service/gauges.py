@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily
@@ -20,7 +21,11 @@ _ALONE: Final = {
     "outbox": "Units that the queue was not told of yet.",
     "leases": "Leases of servers on the versions that they answer from.",
     "journal_bytes": "Size of the journal of accepted requests.",
+    "audits_owed": "Audits that wait or run.",
 }
+
+
+_VERDICTS: Final = {"passed": 1.0, "inconclusive": 0.0, "failed": -1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ def of_database(found: Snapshot, claimed: float) -> Iterator[GaugeMetricFamily]:
     text = "Time left until the nearest deadline; negative where one has passed."
     yield _labelled("deadline_seconds", text, "regime", found.deadlines)
     yield _units(found)
+    yield from _audits(found)
     values = (
         found.due,
         claimed,
@@ -62,6 +68,7 @@ def of_database(found: Snapshot, claimed: float) -> Iterator[GaugeMetricFamily]:
         found.outbox,
         found.leases,
         found.journal,
+        found.audits_owed,
     )
     for (name, text), value in zip(_ALONE.items(), values, strict=True):
         yield GaugeMetricFamily(f"expunge_{name}", text, value=value)
@@ -89,6 +96,20 @@ def _units(found: Snapshot) -> GaugeMetricFamily:
         for state in UNIT_STATES:
             family.add_metric([model, state], found.units.get((model, state), 0))
     return family
+
+
+def _audits(found: Snapshot) -> Iterator[GaugeMetricFamily]:
+    labels = ["model", "method"]
+    text = "What the last audit found: 1 passed, 0 inconclusive, -1 failed."
+    verdicts = GaugeMetricFamily("expunge_audit_verdict", text, labels=labels)
+    text = "When that was."
+    times = GaugeMetricFamily("expunge_audit_timestamp_seconds", text, labels=labels)
+    for one in found.audits:
+        verdicts.add_metric([one.model, one.method], _VERDICTS[one.verdict])
+        at = datetime.fromisoformat(one.at).timestamp()
+        times.add_metric([one.model, one.method], at)
+    yield verdicts
+    yield times
 
 
 def _labelled(name: str, text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:

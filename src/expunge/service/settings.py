@@ -56,6 +56,10 @@ class Settings(BaseSettings):
         idempotency_s: How long answers under an idempotency key are kept.
         reserve_s: How long another process waits for the one that holds an idempotency key.
         ledger_check_s: How often the whole ledger is checked; 0: never.
+        gold_standard_requests: After so many requests that a model forgot something by, it is
+            audited: attacked, and compared with retrained ones; 0: never for that.
+        gold_standard_days: After so many days in which it forgot something, likewise.
+        gold_standard_unseen: Name of a dataset with rows that no model saw, for these audits.
         log_json: Whether log lines are JSON.
     """
 
@@ -101,6 +105,9 @@ class Settings(BaseSettings):
     idempotency_s: Seconds = _DAY_S
     reserve_s: Seconds = 30.0
     ledger_check_s: Annotated[float, Field(ge=0, le=365 * _DAY_S)] = _DAY_S
+    gold_standard_requests: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    gold_standard_days: Annotated[float, Field(ge=0, le=3_650)] = 0.0
+    gold_standard_unseen: str | None = None
     log_json: bool = True
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -18,6 +18,8 @@ from expunge.requests.states import State as RequestState
 from expunge.requests.table import REQUESTS
 from expunge.requests.table import UNFINISHED as UNFINISHED_REQUESTS
 from expunge.requests.unit_tables import OUTBOX, UNFINISHED, UNITS, State
+from expunge.service import audits
+from expunge.service.audits import Standing
 from expunge.storage.facts import FACTS
 from expunge.training import leases
 
@@ -88,6 +90,8 @@ class Snapshot:
         outbox: Units that the queue was not told of yet.
         leases: That servers have on versions.
         journal: Bytes of the journal that the database knows.
+        audits_owed: Audits that wait or run.
+        audits: The last one of each model by each method.
     """
 
     units: Mapping[tuple[str, str], int]
@@ -103,10 +107,12 @@ class Snapshot:
     outbox: int
     leases: int
     journal: int
+    audits_owed: int
+    audits: Sequence[Standing]
 
 
 def take(transaction: sa.Connection) -> Snapshot:
-    """Look once. Costs nine queries, none of which reads what is finished."""
+    """Look once. Costs a dozen queries; of what is finished they read audits alone."""
     moment = shared_clock(transaction)
     units = transaction.execute(_UNITS).all()
     requests = transaction.execute(_REQUESTS).all()
@@ -129,6 +135,8 @@ def take(transaction: sa.Connection) -> Snapshot:
         outbox=transaction.execute(_OUTBOX).scalar_one(),
         leases=sum(row.until > moment for row in leases.read(transaction)),
         journal=transaction.scalar(_MARK) or 0,
+        audits_owed=audits.owed(transaction),
+        audits=audits.standings(transaction),
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event, Thread
 from time import monotonic
 from typing import Final
@@ -23,6 +23,8 @@ from expunge.execution.progress import Progress, Silent
 from expunge.methods.exact.rebuild import Rebuild
 from expunge.requests import claims, life, units
 from expunge.requests.claims import Claim, Retry
+from expunge.service import audits
+from expunge.service.audits import Policy
 from expunge.service.heart import Ended, Heart
 from expunge.service.queue import Queue
 from expunge.training import sql, versions
@@ -50,6 +52,7 @@ class WorkerSettings:
         attempts: After so many a unit is set aside, with its last error.
         backoff_s: Longest wait after the first failure; it doubles with each.
         backoff_max_s: Longest wait of all.
+        policy: When models are audited though nobody asks.
     """
 
     lease_s: float = 30.0
@@ -59,6 +62,7 @@ class WorkerSettings:
     attempts: int = 8
     backoff_s: float = 1.0
     backoff_max_s: float = 300.0
+    policy: Policy = field(default_factory=Policy)
 
     @property
     def retry(self) -> Retry:
@@ -159,7 +163,9 @@ class Worker:
 
     def _tend(self) -> None:
         begun = monotonic()
-        life.tend(self._site)
+        # First: what is destroyed cannot be asked about any more.
+        if audits.tend(self._site, self._settings.policy, (self._executor, self._progress)):
+            life.tend(self._site)
         self._tend_at = monotonic() + (monotonic() - begun) / _TEND_SHARE
 
     def _wait(self) -> list[int]:

@@ -82,6 +82,7 @@ class Nudged:
 
     revision: ClassVar[int] = 1
     libraries: ClassVar[tuple[str, ...]] = ("numpy",)
+    guarantee: ClassVar[Guarantee] = Guarantee.EMPIRICAL
     method: ClassVar[str] = "nudge"
     canonical: ClassVar[bool] = True
 

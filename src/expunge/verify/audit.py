@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from expunge import learners
 from expunge.core import rng
 from expunge.core.errors import InputError, ModelWithdrawn
 from expunge.core.types import Guarantee
+from expunge.data.datasets import Ground
 from expunge.execution.local import Executor
 from expunge.execution.progress import Progress
 from expunge.metrics.arrays import Mask
@@ -42,12 +44,17 @@ from expunge.verify.shadows import Ordinals
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """The model and its rows at one moment."""
+    """The model and its rows at one moment.
+
+    Attributes:
+        strangers: Rows of another dataset, which the model never saw.
+    """
 
     model: Model
     version: Version
     basis: Basis
     held: Ordinals
+    strangers: Ground | None
 
 
 def audit(
@@ -67,7 +74,7 @@ def audit(
     """
     started = time.monotonic()
     with alone(site.root / "audit.lock"):
-        scene = _look(site, model)
+        scene = _look(site, model, given.unseen_dataset)
         groups, inside = _rows(scene, given, settings)
         served = ensemble.load(model, scene.version, scene.basis.ground.dataset.schema)
         folder = site.audits / scene.basis.ground.dataset.folder.name / model.folder.name
@@ -83,15 +90,17 @@ def audit(
     return _report(scene, settings, (checks, curves), given, time.monotonic() - started)
 
 
-def _look(site: Site, model: Model) -> _Scene:
+def _look(site: Site, model: Model, unseen: str | None) -> _Scene:
     with site.database.reading() as transaction:
         version = sql.current(transaction, model.id)
         basis = in_home(site, transaction, model.dataset)
         ground = basis.ground_of(model.folder.name)
         held = audited_rows.held(transaction, model, ground)
+        other = None if unseen is None else site.dataset(transaction, unseen).id
+        strangers = None if other is None else site.ground(transaction, other)
     if version is None:
         raise ModelWithdrawn(model.name)
-    return _Scene(model, version, basis, held)
+    return _Scene(model, version, basis, held, strangers)
 
 
 def _rows(scene: _Scene, given: Given, settings: Settings) -> tuple[dict[str, Rows], Mask]:
@@ -104,9 +113,7 @@ def _rows(scene: _Scene, given: Given, settings: Settings) -> tuple[dict[str, Ro
         if given.forgot is None
         else audited_rows.given(model, ground, given.forgot, "forgot"),
         "retained": audited_rows.picked(model, ground, asked),
-        "unseen": None
-        if given.unseen is None
-        else audited_rows.given(model, ground, given.unseen, "unseen"),
+        "unseen": _unseen(scene, given, settings),
     }
     if found["forgotten"] is None or found["retained"] is None:
         raise InputError(
@@ -116,6 +123,20 @@ def _rows(scene: _Scene, given: Given, settings: Settings) -> tuple[dict[str, Ro
         )
     inside = shadows.halves(shadows.keys(ground, asked), settings.shadows, settings.seed)
     return {name: rows for name, rows in found.items() if rows is not None}, inside
+
+
+def _unseen(scene: _Scene, given: Given, settings: Settings) -> Rows | None:
+    """Rows that no model saw, if some were given."""
+    model, ground = scene.model, scene.basis.ground_of(scene.model.folder.name)
+    if given.unseen is not None:
+        return audited_rows.given(model, ground, given.unseen, "unseen")
+    if scene.strangers is None:
+        return None
+    audited_rows.check_alike(model, ground, scene.strangers)
+    rows = shadows.learnt(model, scene.strangers)
+    seed = rng.seed("asked", settings.seed)
+    drawn = audited_rows.drawn(scene.strangers, rows, settings.retained, seed)
+    return audited_rows.picked(model, scene.strangers, drawn)
 
 
 def _compared(
@@ -169,7 +190,7 @@ def _report(
         format=FORMAT,
         subject=scene.model.name,
         version=scene.version.digest,
-        guarantee=Guarantee.EXACT.value,
+        guarantee=_guarantee(scene.model).value,
         made=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         level=level,
         level_name=name,
@@ -178,6 +199,12 @@ def _report(
         settings={**_plain(settings), "forgotten": "held" if given.forgot is None else "given"},
         seconds=seconds,
     )
+
+
+def _guarantee(model: Model) -> Guarantee:
+    """The weakest that the model's owner declared; what is served may have a stronger one."""
+    learner = learners.declared(model.recipe.learner)
+    return learner.guarantee if learner else Guarantee.EXACT
 
 
 def _plain(settings: Settings) -> dict[str, Any]:

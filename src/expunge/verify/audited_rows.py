@@ -123,6 +123,21 @@ def held(transaction: sa.Connection, model: Model, ground: Ground) -> Ordinals:
     return {key: at for key, at in found.items() if len(at)}
 
 
+def check_alike(model: Model, ground: Ground, strangers: Ground) -> None:
+    """See that another dataset's rows can be asked about as the model's own.
+
+    Raises:
+        InputError: It is the model's own dataset, or it declares the columns otherwise.
+    """
+    if strangers.dataset.id == ground.dataset.id:
+        raise InputError("Rows that no model saw cannot come from the model's own dataset.")
+    if task_of(model, strangers) != task_of(model, ground):
+        raise InputError(
+            f"The columns of model {model.name!r} are not declared alike in that dataset. Ingest it "
+            f"with `schema=` of the one that the model learns from."
+        )
+
+
 def drawn(ground: Ground, rows: Ordinals, most: int, key: int) -> Ordinals:
     """At most so many of some rows, by a keyed draw: others come or go, and these stay."""
     mixed = {

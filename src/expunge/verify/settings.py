@@ -63,7 +63,14 @@ class Given:
     Attributes:
         forgot: Those that were forgotten; None: those that are held still.
         unseen: Like rows that were never in the dataset; None where there are none.
+        unseen_dataset: Name of another dataset of the home that has such rows, in place of
+            ``unseen``.
     """
 
     forgot: Any = None
     unseen: Any = None
+    unseen_dataset: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.unseen is not None and self.unseen_dataset is not None:
+            raise InputError("Rows that no model saw were given twice. Give a table or a dataset.")

@@ -25,7 +25,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge import learners
 from expunge.core import rng
+from expunge.core.digest import digest
 from expunge.core.errors import InputError, PlanStale
 from expunge.data.datasets import Ground, Key
 from expunge.data.places import Places
@@ -154,8 +156,13 @@ def _loaded(one: Likeness) -> Ensemble:
 
 
 def _likeness(model: Model, ground: Ground) -> Likeness:
-    made = (plans.make(model.recipe, ground, shard) for shard in versions.all_shards(model))
-    return Likeness(model, ground, tuple(made))
+    made = tuple(plans.make(model.recipe, ground, shard) for shard in versions.all_shards(model))
+    if learners.declared(model.recipe.learner) is not None:
+        # In a folder of its own for each plan: it has to be built, never be made by the very
+        # method that is audited from what knew more rows.
+        names = digest("likeness", *(name for plan in made for name in plan.names)).hex()
+        model = replace(model, folder=model.folder / names[:16])
+    return Likeness(model, ground, made)
 
 
 def _seeded(model: Model, folder: Path, name: str, seed: int) -> Model:

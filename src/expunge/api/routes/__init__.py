@@ -6,13 +6,14 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from expunge.api.routes import gates, holds, ledger, models, operating, requests, unlearn
+from expunge.api.routes import audits, gates, holds, ledger, models, operating, requests, unlearn
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     unlearn.ROUTER,
     requests.ROUTER,
     models.ROUTER,
     gates.ROUTER,
+    audits.ROUTER,
     holds.ROUTER,
     ledger.ROUTER,
     operating.ROUTER,

@@ -34,6 +34,8 @@ from expunge.api.schemas.given import (
     Units,
 )
 from expunge.api.schemas.shown import (
+    Audit,
+    Audits,
     Dataset,
     Datasets,
     Gate,
@@ -46,7 +48,7 @@ from expunge.api.schemas.shown import (
     Version,
     Versions,
 )
-from expunge.api.schemas.taken import Conditions, NewGate, NewHold, Reason, Rows, Unlearn
+from expunge.api.schemas.taken import Conditions, NewAudit, NewGate, NewHold, Reason, Rows, Unlearn
 
 __all__ = [
     "EXAMPLE_ID",
@@ -56,6 +58,8 @@ __all__ = [
     "Accepted",
     "Affected",
     "AskedKind",
+    "Audit",
+    "Audits",
     "Conditions",
     "Dataset",
     "Datasets",
@@ -75,6 +79,7 @@ __all__ = [
     "Models",
     "Moment",
     "Name",
+    "NewAudit",
     "NewGate",
     "NewHold",
     "Predictions",

@@ -34,6 +34,27 @@ class Gate(Given):
     dataset: str
 
 
+class Audit(Given):
+    """An audit that was asked for, or was due by the server's policy."""
+
+    id: str = Field(examples=["4f1f64b0-6a0c-4d35-9d3b-6a3a7b9c2b11"])
+    model: str
+    state: Literal["open", "running", "done", "failed"]
+    asked: Moment
+    finished: Moment | None
+    by_policy: bool = Field(description="Whether nobody asked: the policy had it due.")
+    unseen: str | None = Field(description="Dataset of rows that no model saw.")
+    settings: dict[str, JsonValue] = Field(description="All that was fixed beforehand.")
+    report: dict[str, JsonValue] | None = Field(description="What it found; null until it is done.")
+    error: str | None = Field(description="Code of why there is no report.")
+
+
+class Audits(Given):
+    """Audits of a model, newest first."""
+
+    audits: list[Audit]
+
+
 class Model(Given):
     """A model."""
 

@@ -138,6 +138,30 @@ class Rows(Taken):
     )
 
 
+class NewAudit(Taken):
+    """An audit to be made. All margins are fixed by it beforehand."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"unseen": "held-out", "shadows": 16, "retrains": 8}]}
+    )
+
+    unseen: Name | None = Field(
+        None,
+        description="Name of a dataset with rows of the same kind that no model saw. Without it, "
+        "what needs them is inconclusive.",
+    )
+    shadows: int = Field(
+        16, ge=4, le=1_024, multiple_of=2, description="Models of half of the rows."
+    )
+    retrains: int = Field(
+        8, ge=2, le=1_024, description="Models of all rows that remain, with other seeds."
+    )
+    margin: float = Field(
+        0.05, gt=0, lt=0.5, description="How far from its ideal an AUC may be to pass."
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Of halves, trainings and draws.")
+
+
 class NewGate(Taken):
     """A floor under a model."""
 
