@@ -132,9 +132,10 @@ def forget_audits(site: Site, folder: str) -> None:
         return
     if (site.audits / folder).exists():
         away = Path(mkdtemp(prefix=_GONE, dir=site.audits))
-        (site.audits / folder).rename(away / folder)
+        disk.replace(site.audits / folder, away / folder)
     for left in site.audits.glob(f"{_GONE}*"):  # of a call that was killed, too
         disk.remove(left)
+    disk.sync_folder(site.audits)
 
 
 def _replay_lock(site: Site) -> Path:

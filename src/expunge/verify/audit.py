@@ -143,6 +143,7 @@ def _compared(
     scene: _Scene, folder: Path, settings: Settings, work: tuple[Executor, Progress]
 ) -> tuple[list[Ensemble], list[Ensemble]]:
     """Shadow models and retrained ones, built together so that no worker waits."""
+    folder.parent.parent.mkdir(mode=0o700, exist_ok=True)
     arguments = scene.basis, scene.model, folder
     wanted = shadows.shadows(*arguments, settings.shadows, settings.seed)
     wanted += shadows.retrains(*arguments, settings.retrains, settings.seed)

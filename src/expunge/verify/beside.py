@@ -15,7 +15,7 @@ import numpy as np
 
 from expunge.metrics import equivalence, intervals, power
 from expunge.verify.report import RETRAINED, Range
-from expunge.verify.score_plan import POWER, Found
+from expunge.verify.score_plan import POWER, Found, shown
 
 TOO_FEW: Final = "It takes two retrained models at least to know how retraining itself varies."
 
@@ -25,6 +25,8 @@ def found(
     again: Sequence[float],
     counts: Mapping[str, int],
     words: tuple[str, str],
+    margin: float,
+    *,
     least: float = 1e-9,
 ) -> Found:
     """The figure, before it is judged.
@@ -34,6 +36,7 @@ def found(
         again: Of retrained models, two at least.
         counts: Of rows.
         words: What more and less than retrained models have mean.
+        margin: Fixed beforehand.
         least: What the figure is known to at best; deterministic trainings do not vary at all.
     """
     mean, spread = float(np.mean(again)), max(float(np.std(again, ddof=1)), least)
@@ -48,11 +51,20 @@ def found(
         ideal=mean,
         least=power.mean_effect(spread, 1, len(again), POWER),
         counts={**counts, RETRAINED: len(again)},
-        more="more retrained models, or a margin above what retraining itself varies by "
-        f"({2 * spread:.2g} for two standard deviations)",
+        more=_more(spread, len(again), margin),
         high=words[0],
         low=words[1],
     )
+
+
+def _more(spread: float, models: int, margin: float) -> str | None:
+    """What it takes to show a pass, where there is too little of it."""
+    if shown() * spread * math.sqrt(1 + 1 / models) <= margin:
+        return None
+    room = (margin / (shown() * spread)) ** 2 - 1
+    if room <= 0:
+        return f"a margin of {shown() * spread:.2g}: retraining itself varies by so much"
+    return f"{math.ceil(1 / room):,} {RETRAINED}"
 
 
 def _moved(ends: Range, by: float) -> Range:

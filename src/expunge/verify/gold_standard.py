@@ -118,7 +118,8 @@ def _accurate(name: str, answers: Answers, margin: float) -> Check:
     # A share of n rows is known to half a row at best.
     least = 0.5 / len(answers.classes)
     value = _accuracy(answers.served, answers.classes)
-    return judged(ask, beside.found(value, again, counts, words, least), margin)
+    found = beside.found(value, again, counts, words, margin, least=least)
+    return judged(ask, found, margin)
 
 
 def _diverging(name: str, answers: Answers, margin: float) -> Check:
@@ -138,7 +139,8 @@ def _diverging(name: str, answers: Answers, margin: float) -> Check:
     counts = {"rows": len(answers.classes)}
     words = (f"its predictions for {_NAMES[name]} are not those of a retrained model", "")
     value = _apart(answers.served, answers.retrained)
-    return judged(ask, beside.found(value, again, counts, words), margin, upper=True)
+    found = beside.found(value, again, counts, words, margin)
+    return judged(ask, found, margin, upper=True)
 
 
 def _ask(what: str, name: str, question: str, unit: str, source: str) -> Ask:

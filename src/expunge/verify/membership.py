@@ -258,4 +258,5 @@ def _exposed(asked: Asked, unseen: Told, plan: Plan) -> Check:
     words = ("rows that stay are easier to tell", "rows that stay are harder to tell")
     if len(areas) < 2:
         return unanswered(_EXPOSED, beside.TOO_FEW)
-    return judged(_EXPOSED, beside.found(value, areas, counts, words), plan.margin, upper=True)
+    found = beside.found(value, areas, counts, words, plan.margin)
+    return judged(_EXPOSED, found, plan.margin, upper=True)

@@ -1,4 +1,4 @@
-"""What a replay or an audit found, as facts for the ledger: its verdict, its figures and their thresholds."""
+"""What a replay or an audit found, as facts: verdicts, figures and their thresholds."""
 
 from __future__ import annotations
 
