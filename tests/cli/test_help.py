@@ -39,7 +39,17 @@ COMMANDS = commands()
 def test_all_commands_are_there() -> None:
     wanted = {"ingest", "train", "predict", "forget", "status", "verify", "recover", "correct"}
     grouped = {f"{group} {one}" for group, names in GROUPS.items() for one in names}
-    wanted |= {"audit", "demo", "export", "package", "forecast", "gate", "retire", "serve", "worker"}
+    wanted |= {
+        "audit",
+        "demo",
+        "export",
+        "package",
+        "forecast",
+        "gate",
+        "retire",
+        "serve",
+        "worker",
+    }
     assert set(COMMANDS) == wanted | grouped
 
 

@@ -129,6 +129,10 @@ def test_too_few_rows_are_inconclusive_and_how_many_it_takes_is_said() -> None:
     assert area.minimum_effect == pytest.approx(power.auc_effect(40, 40))
     assert rate.value is None
     assert "at least 100" in rate.why
+    # Scores that are the very same have an AUC of one half: with 40 of them, that is nothing.
+    even = np.linspace(-1, 1, 40)
+    same = of(audit({"forgotten": even, "unseen": even}), "membership-auc")
+    assert (same.value, same.verdict) == (0.5, "inconclusive")
 
 
 def test_too_few_models_are_inconclusive_and_how_many_it_takes_is_said() -> None:
