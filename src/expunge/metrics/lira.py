@@ -33,6 +33,8 @@ def online(
 ) -> Numbers:
     """Log likelihood ratio of *inside* to *outside*, (n,), in nats; 0 is undecided.
 
+    Far below both it says little: over-forgetting is for :func:`offline` to see.
+
     Args:
         target: Signals of the attacked model, (n,).
         shadows: Signals of the shadow models, (models, n).
@@ -73,7 +75,8 @@ def p_values(
 def unlikely(p_values: ArrayLike) -> Numbers:
     """Two-sided p-values of one-sided ones, (n,): too low a signal is as telling as too high."""
     one = arrays.vector(p_values, "p_values")
-    return np.minimum(1.0, 2 * np.minimum(one, 1 - one))
+    both: Numbers = np.minimum(1.0, 2 * np.minimum(one, 1 - one))
+    return both
 
 
 def _checked(

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from expunge.core import rng
 from expunge.core.errors import InputError
@@ -110,11 +110,16 @@ def epsilon(
 
 def p_value(correct: int, guesses: int, canaries: int, epsilon: float, delta: float) -> float:
     """Chance, at most, of this many right guesses about an (ε, δ)-private training."""
-    law = stats.binom(guesses, float(special.expit(epsilon)))
-    beta = float(law.sf(correct - 1))
-    if delta == 0 or correct == 0:
-        return min(1.0, beta)
-    below = law.pmf(np.arange(correct - 1, -1, -1)).cumsum()
+    if correct == 0:
+        return 1.0
+    right = float(special.expit(epsilon))
+    beta = float(special.bdtrc(correct - 1, guesses, right))
+    if delta == 0:
+        return beta
+    # Chance of the i counts just below: all below, without those lower still.
+    counts = np.arange(correct - 1, -1, -1)
+    lower = np.where(counts > 0, special.bdtr(counts - 1.0, guesses, right), 0.0)
+    below = special.bdtr(correct - 1, guesses, right) - lower
     alpha = float((below / np.arange(1, correct + 1)).max())
     return min(1.0, beta + 2 * canaries * delta * alpha)
 
