@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
 from expunge.core.errors import InputError
 from expunge.metrics import power, roc
@@ -281,3 +284,31 @@ def test_plain_scores_have_no_utility_to_be_drawn() -> None:
     plain = Scores(scores.of(world(0, rows=50)).arrays, "score", "")
     kinds = {curve.kind for curve in score_audit.audit(plain, "x").curves}
     assert kinds == {"roc", "histogram"}
+
+
+NUMBERS = st.floats(-1e6, 1e6) | st.sampled_from([0.0, 1.0])
+
+
+@settings(max_examples=25)
+@given(st.data(), st.integers(1, 5), st.integers(1, 6), st.integers(1, 9))
+def test_whatever_the_arrays_the_answer_is_a_report(
+    data: st.DataObject, rows: int, models: int, never: int
+) -> None:
+    shapes = {
+        "forgotten": (rows,),
+        "unseen": (3,),
+        "retained": (2,),
+        "retrained_forgotten": (models, rows),
+        "retrained_unseen": (models, 3),
+        "shadow_in": (models, rows + 3),
+        "shadow_out": (never, rows + 3),
+        "forgotten_models": (models, rows),
+        "never_models": (never, rows),
+    }
+    given_ = {
+        name: data.draw(npst.arrays(np.float64, shape, elements=NUMBERS))
+        for name, shape in shapes.items()
+    }
+    found = audit(given_, draws=19)
+    assert Report.from_json(found.to_json()) == found
+    assert found.verdict != "passed"  # nobody can know by five rows

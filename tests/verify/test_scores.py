@@ -101,6 +101,7 @@ def test_confidences_become_log_odds_and_certainty_stays_finite() -> None:
         ({"never_models": [[1.0], [1.0, 2.0]]}, "as many rows for each model"),
         ({"forgotten": [np.inf]}, "not finite"),
         ({"forgotten": [np.nan]}, "not finite"),
+        ({"forgotten": [1e31]}, "beyond ±1e+30"),
         ({"forgotten": [1.0], "retrained_forgotten": [[1.0, 2.0]]}, "about 2 rows"),
         ({"never_models": [[1.0]], "forgotten_models": [[1.0, 2.0]]}, "the same rows"),
         ({"retrained_forgotten": [[1.0]], "retrained_unseen": [[1.0], [2.0]]}, "the same models"),

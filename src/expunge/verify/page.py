@@ -126,7 +126,7 @@ def flat(settings: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]
     """Settings as lines of a name and a text.
 
     >>> flat({"seeds": [1, 2, 3], "margins": {"auc": 0.05}})
-    [('seeds', '1, 2, 3'), ('margins: auc', '0.05')]
+    [('seeds', '1, 2, 3'), ('margins: AUC', '0.05')]
     """
     lines: list[tuple[str, str]] = []
     for name, value in settings.items():

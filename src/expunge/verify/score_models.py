@@ -6,23 +6,27 @@ mixed figures vary also stands for how much the true one would, as it does near 
 
 References:
     Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses", 3rd edition 2005,
-    section 3.2 (exchanging whole units).
+    section 3.2 (exchanging whole units). Shao and Wu, "A General Theory for Jackknife Variance
+    Estimation", Annals of Statistics 17 (1989), section 2 (leaving out half).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 
 from expunge.core import rng
+from expunge.core.errors import InputError
 from expunge.metrics import arrays, chance, divergence, forgetting, intervals, ulira
 from expunge.verify.report import RETRAINED, Check, Range
 from expunge.verify.score_plan import Ask, Found, Plan, judged, seen, shown
 from expunge.verify.scores import Numbers, Scores
 
-_FEW_DRAWS = 19
+_FEW_DRAWS: Final = 19
+_LEAST: Final = 4
 
 
 def wins(ask: Ask, scores: Scores, plan: Plan) -> Check:
@@ -78,16 +82,20 @@ def divergent(ask: Ask, scores: Scores, plan: Plan) -> Check:
 
 def quality(ask: Ask, scores: Scores, plan: Plan) -> Check:
     """F over the F that retraining itself has: half of the retrained models against the rest."""
-    forgotten, never, again = halves(scores)
-    value = forgetting.calibrated(forgotten, never, again).ratio
-    pool = np.concatenate([forgotten, never, again])
-    size = len(forgotten)
-    drawn = []
+    groups = halves(scores)
+    size, rows = groups[0].shape
+    value = _ratio(groups)
+    pool = np.concatenate(groups)
+    drawn, thinned = [], []
     for draw in range(_FEW_DRAWS):
-        mixed = pool[chance.shuffled(len(pool), rng.seed("quality", plan.seed, draw))]
-        parts = mixed[:size], mixed[size : 2 * size], mixed[2 * size :]
-        drawn.append(forgetting.calibrated(*parts).ratio)
-    spread = float(np.std(drawn, ddof=1))
+        order = chance.shuffled(len(pool), rng.seed("quality", plan.seed, draw))
+        mixed = pool[order]
+        drawn.append(_ratio((mixed[:size], mixed[size : 2 * size], mixed[2 * size :])))
+        kept = chance.shuffled(size, rng.seed("quality", plan.seed, draw, "half"))[: size // 2]
+        if size >= 2 * _LEAST:
+            thinned.append(_ratio((groups[0][kept], groups[1][kept], groups[2][kept])))
+    # Mixing populations that differ makes a wide one; their halves vary as they do themselves.
+    spread = float(np.std(thinned or drawn, ddof=1))
     found = Found(
         value=value,
         narrow=_half(value, spread, 0.9),
@@ -95,7 +103,7 @@ def quality(ask: Ask, scores: Scores, plan: Plan) -> Check:
         null=intervals.one_more(drawn),
         ideal=1.0,
         least=seen() * spread,
-        counts={"rows": forgotten.shape[1], "models that forgot": size, RETRAINED: 2 * size},
+        counts={"rows": rows, "models that forgot": size, RETRAINED: 2 * size},
         more=_models(
             size, spread, plan.ratio, "models that forgot, and twice as many retrained ones"
         ),
@@ -103,6 +111,16 @@ def quality(ask: Ask, scores: Scores, plan: Plan) -> Check:
         low="the models can be told from retrained ones",
     )
     return judged(ask, found, plan.ratio)
+
+
+def _ratio(groups: tuple[Numbers, Numbers, Numbers]) -> float:
+    found = forgetting.calibrated(*groups)
+    if found.retrained.value == 0:
+        raise InputError(
+            "By these few rows and models, retrained models can be told from one another without "
+            "an error. Expected more of both."
+        )
+    return found.ratio
 
 
 def halves(scores: Scores) -> tuple[Numbers, Numbers, Numbers]:
@@ -113,8 +131,8 @@ def halves(scores: Scores) -> tuple[Numbers, Numbers, Numbers]:
     """
     forgotten, never = scores.arrays["forgotten_models"], scores.arrays["never_models"]
     size = min(len(forgotten), len(never) // 2)
-    arrays.population(forgotten, "forgotten_models", models=4)
-    arrays.population(never, "never_models", models=8)
+    arrays.population(forgotten, "forgotten_models", models=_LEAST)
+    arrays.population(never, "never_models", models=2 * _LEAST)
     return forgotten[:size], never[:size], never[size : 2 * size]
 
 
