@@ -186,6 +186,25 @@ def test_hits_and_misses_are_no_scores_for_normal_distributions() -> None:
     assert "only 0 and 1" in check.why
 
 
+def test_what_never_varies_passes_nothing() -> None:
+    """No error at all is no knowledge of the error."""
+    same = np.full((16, 40), 5.0)
+    found = audit(
+        {
+            "forgotten_models": same[:8],
+            "never_models": same,
+            "forgotten": same[0, :5],
+            "retrained_forgotten": same[:4, :5],
+        }
+    )
+    for name in ("ulira", "klom", "forgetting-quality"):
+        assert of(found, name).verdict == "inconclusive"
+        assert "do not differ" in of(found, name).why
+    few = of(found, "gold-scores")
+    assert (few.value, few.verdict) == (0.5, "inconclusive")
+    assert few.interval == pytest.approx((0.2, 0.8))  # 3 rows of 5, each ½ away
+
+
 def test_nothing_to_ask_is_refused() -> None:
     with pytest.raises(InputError, match="answer no question"):
         audit({"retained": [1.0, 2.0], "unseen": [0.0]})

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from expunge.core import rng
 from expunge.core.errors import InputError
@@ -27,6 +28,9 @@ from expunge.verify.scores import Numbers, Scores
 
 _FEW_DRAWS: Final = 19
 _LEAST: Final = 4
+# What n rows never showed may still be true of 3 rows in n (the rule of three, for 95 %), each of
+# which is at most ½ away.
+_UNSEEN: Final = 1.5
 
 
 def wins(ask: Ask, scores: Scores, plan: Plan) -> Check:
@@ -44,7 +48,7 @@ def wins(ask: Ask, scores: Scores, plan: Plan) -> Check:
         _around(
             value,
             math.hypot(
-                of_rows * intervals.student(level, len(rows) - 1),
+                max(of_rows * intervals.student(level, len(rows) - 1), _UNSEEN / len(rows)),
                 of_models * intervals.student(level, len(again) - 1),
             ),
         )
@@ -95,7 +99,7 @@ def quality(ask: Ask, scores: Scores, plan: Plan) -> Check:
         if size >= 2 * _LEAST:
             thinned.append(_ratio((groups[0][kept], groups[1][kept], groups[2][kept])))
     # Mixing populations that differ makes a wide one; their halves vary as they do themselves.
-    spread = float(np.std(thinned or drawn, ddof=1))
+    spread = _spread(thinned or drawn)
     found = Found(
         value=value,
         narrow=_half(value, spread, 0.9),
@@ -151,7 +155,7 @@ def _mixed_found(
     for draw in range(plan.draws):
         mixed = everybody[chance.shuffled(len(everybody), rng.seed("mixed", plan.seed, draw))]
         drawn[draw] = statistic(mixed[:size], mixed[size:])
-    spread = float(drawn.std(ddof=1))
+    spread = _spread(drawn)
     fewest, most = min(size, len(never)), math.inf if ideal is None else 1.0
     return Found(
         value=value,
@@ -169,6 +173,21 @@ def _mixed_found(
         high="models that forgot can be told from models that never saw the rows",
         low="models that forgot are told from the others less often than by chance",
     )
+
+
+def _spread(drawn: ArrayLike) -> float:
+    """Standard deviation of drawn figures.
+
+    Raises:
+        InputError: They are all the same.
+    """
+    found = float(np.std(drawn, ddof=1))
+    if found == 0:
+        raise InputError(
+            "The models do not differ from one another, so nothing is known of how they vary. "
+            "Expected models whose training had seeds of its own; compare equal ones byte by byte."
+        )
+    return found
 
 
 def _wins(one: Numbers, others: Numbers) -> Numbers:
