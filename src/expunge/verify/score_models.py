@@ -181,7 +181,7 @@ def _spread(drawn: ArrayLike) -> float:
     Raises:
         InputError: They are all the same.
     """
-    found = float(np.std(drawn, ddof=1))
+    found = float(np.asarray(drawn, dtype=np.float64).std(ddof=1))
     if found == 0:
         raise InputError(
             "The models do not differ from one another, so nothing is known of how they vary. "
