@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from expunge.verify.report import Report
+from expunge.verify.report import RETRAINED, Report
 
 LOWER_BOUND: Final = (
     "An audit is a search for traces. What it finds is there; what it does not find may still be "
@@ -34,7 +34,7 @@ def of(report: Report) -> tuple[str, ...]:
     found = [LOWER_BOUND, _errors(report), OF_THE_ROWS]
     if report.version is None:
         found.append(UNBOUND)
-    if all(check.null is None for check in report.checks):
+    if not any(check.counts.get(RETRAINED) for check in report.checks):
         found.append(NO_RETRAIN)
     return (*found, NOT_LAW)
 

@@ -48,6 +48,12 @@ ANSWERS: Final[Mapping[str, str]] = {
 MARKS: Final[Mapping[str, str]] = {"passed": "✓", "failed": "✗", "inconclusive": "?"}
 """A sign for each verdict: colour alone would say nothing to many."""
 
+_SPELT: Final[Mapping[str, str]] = {
+    **{word.lower(): word for word in ("AUC", "FPR", "KLOM", "RMIA", "TPR", "ZRF", "SHA256")},
+    "lira": "LiRA",
+    "ulira": "U-LiRA",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -110,16 +116,17 @@ def words(key: str) -> str:
     """A key as words.
 
     >>> words("membership-auc"), words("shadow_models")
-    ('membership auc', 'shadow models')
+    ('membership AUC', 'shadow models')
     """
-    return key.replace("_", " ").replace("-", " ")
+    parts = key.replace("_", " ").replace("-", " ").split(" ")
+    return " ".join(_SPELT.get(part, part) for part in parts)
 
 
 def flat(settings: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
     """Settings as lines of a name and a text.
 
     >>> flat({"seeds": [1, 2, 3], "margins": {"auc": 0.05}})
-    [('seeds', '1, 2, 3'), ('margins: auc', '0.05')]
+    [('seeds', '1, 2, 3'), ('margins: AUC', '0.05')]
     """
     lines: list[tuple[str, str]] = []
     for name, value in settings.items():

@@ -101,7 +101,7 @@ def _area(positive: Numbers, negative: Numbers, again: Sequence[float], plan: Pl
     sizes = len(positive), len(negative)
     value = roc.auc(positive, negative)
     ideal, error, null = 0.5, 0.0, _null_area(sizes)
-    if len(again) >= 2:
+    if again:
         ideal, null = float(np.mean(again)), _within(intervals.one_more(again))
         error = float(np.std(again, ddof=1)) / math.sqrt(len(again))
     narrow, wide = (
@@ -139,7 +139,7 @@ def _null_area(sizes: tuple[int, int]) -> Range:
 
 def _off(error: float, models: int, confidence: float) -> float:
     """How far the retrained models' mean may be from what it would be of very many."""
-    return error * intervals.student(confidence, models - 1) if models >= 2 else 0.0
+    return error * intervals.student(confidence, models - 1) if models else 0.0
 
 
 def _widened(value: float, ends: Range, more: float) -> Range:
@@ -164,7 +164,7 @@ def _reference_rates(scores: Scores, sizes: tuple[int, int], fpr: float) -> tupl
     """What retrained models have, and where they lie; by theory alone where there are not two."""
     theory = roc.tpr_null(*sizes, fpr, 0.975)
     measured = [_both(*pair, fpr, 0.95)[0] for pair in _retrained(scores)]
-    if len(measured) < 2:
+    if not measured:
         return fpr, theory
     low, high = intervals.one_more(measured)
     return max(fpr, float(np.mean(measured))), _within((min(theory[0], low), max(theory[1], high)))
@@ -173,6 +173,8 @@ def _reference_rates(scores: Scores, sizes: tuple[int, int], fpr: float) -> tupl
 def _retrained(scores: Scores) -> list[tuple[Numbers, Numbers]]:
     forgotten, unseen = scores.get("retrained_forgotten"), scores.get("retrained_unseen")
     if forgotten is None or unseen is None:
+        return []
+    if len(forgotten) < 2:  # one alone says nothing of how retrained models vary
         return []
     return list(zip(forgotten, unseen, strict=True))
 

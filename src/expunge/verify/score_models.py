@@ -6,23 +6,31 @@ mixed figures vary also stands for how much the true one would, as it does near 
 
 References:
     Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses", 3rd edition 2005,
-    section 3.2 (exchanging whole units).
+    section 3.2 (exchanging whole units). Shao and Wu, "A General Theory for Jackknife Variance
+    Estimation", Annals of Statistics 17 (1989), section 2 (leaving out half).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from expunge.core import rng
+from expunge.core.errors import InputError
 from expunge.metrics import arrays, chance, divergence, forgetting, intervals, ulira
 from expunge.verify.report import RETRAINED, Check, Range
 from expunge.verify.score_plan import Ask, Found, Plan, judged, seen, shown
 from expunge.verify.scores import Numbers, Scores
 
-_FEW_DRAWS = 19
+_FEW_DRAWS: Final = 19
+_LEAST: Final = 4
+# What n rows never showed may still be true of 3 rows in n (the rule of three, for 95 %), each of
+# which is at most ½ away.
+_UNSEEN: Final = 1.5
 
 
 def wins(ask: Ask, scores: Scores, plan: Plan) -> Check:
@@ -40,7 +48,7 @@ def wins(ask: Ask, scores: Scores, plan: Plan) -> Check:
         _around(
             value,
             math.hypot(
-                of_rows * intervals.student(level, len(rows) - 1),
+                max(of_rows * intervals.student(level, len(rows) - 1), _UNSEEN / len(rows)),
                 of_models * intervals.student(level, len(again) - 1),
             ),
         )
@@ -78,16 +86,20 @@ def divergent(ask: Ask, scores: Scores, plan: Plan) -> Check:
 
 def quality(ask: Ask, scores: Scores, plan: Plan) -> Check:
     """F over the F that retraining itself has: half of the retrained models against the rest."""
-    forgotten, never, again = halves(scores)
-    value = forgetting.calibrated(forgotten, never, again).ratio
-    pool = np.concatenate([forgotten, never, again])
-    size = len(forgotten)
-    drawn = []
+    groups = halves(scores)
+    size, rows = groups[0].shape
+    value = _ratio(groups)
+    pool = np.concatenate(groups)
+    drawn, thinned = [], []
     for draw in range(_FEW_DRAWS):
-        mixed = pool[chance.shuffled(len(pool), rng.seed("quality", plan.seed, draw))]
-        parts = mixed[:size], mixed[size : 2 * size], mixed[2 * size :]
-        drawn.append(forgetting.calibrated(*parts).ratio)
-    spread = float(np.std(drawn, ddof=1))
+        order = chance.shuffled(len(pool), rng.seed("quality", plan.seed, draw))
+        mixed = pool[order]
+        drawn.append(_ratio((mixed[:size], mixed[size : 2 * size], mixed[2 * size :])))
+        kept = chance.shuffled(size, rng.seed("quality", plan.seed, draw, "half"))[: size // 2]
+        if size >= 2 * _LEAST:
+            thinned.append(_ratio((groups[0][kept], groups[1][kept], groups[2][kept])))
+    # Mixing populations that differ makes a wide one; their halves vary as they do themselves.
+    spread = _spread(thinned or drawn)
     found = Found(
         value=value,
         narrow=_half(value, spread, 0.9),
@@ -95,7 +107,7 @@ def quality(ask: Ask, scores: Scores, plan: Plan) -> Check:
         null=intervals.one_more(drawn),
         ideal=1.0,
         least=seen() * spread,
-        counts={"rows": forgotten.shape[1], "models that forgot": size, RETRAINED: 2 * size},
+        counts={"rows": rows, "models that forgot": size, RETRAINED: 2 * size},
         more=_models(
             size, spread, plan.ratio, "models that forgot, and twice as many retrained ones"
         ),
@@ -103,6 +115,16 @@ def quality(ask: Ask, scores: Scores, plan: Plan) -> Check:
         low="the models can be told from retrained ones",
     )
     return judged(ask, found, plan.ratio)
+
+
+def _ratio(groups: tuple[Numbers, Numbers, Numbers]) -> float:
+    found = forgetting.calibrated(*groups)
+    if found.retrained.value == 0:
+        raise InputError(
+            "By these few rows and models, retrained models can be told from one another without "
+            "an error. Expected more of both."
+        )
+    return found.ratio
 
 
 def halves(scores: Scores) -> tuple[Numbers, Numbers, Numbers]:
@@ -113,8 +135,8 @@ def halves(scores: Scores) -> tuple[Numbers, Numbers, Numbers]:
     """
     forgotten, never = scores.arrays["forgotten_models"], scores.arrays["never_models"]
     size = min(len(forgotten), len(never) // 2)
-    arrays.population(forgotten, "forgotten_models", models=4)
-    arrays.population(never, "never_models", models=8)
+    arrays.population(forgotten, "forgotten_models", models=_LEAST)
+    arrays.population(never, "never_models", models=2 * _LEAST)
     return forgotten[:size], never[:size], never[size : 2 * size]
 
 
@@ -133,7 +155,7 @@ def _mixed_found(
     for draw in range(plan.draws):
         mixed = everybody[chance.shuffled(len(everybody), rng.seed("mixed", plan.seed, draw))]
         drawn[draw] = statistic(mixed[:size], mixed[size:])
-    spread = float(drawn.std(ddof=1))
+    spread = _spread(drawn)
     fewest, most = min(size, len(never)), math.inf if ideal is None else 1.0
     return Found(
         value=value,
@@ -151,6 +173,21 @@ def _mixed_found(
         high="models that forgot can be told from models that never saw the rows",
         low="models that forgot are told from the others less often than by chance",
     )
+
+
+def _spread(drawn: ArrayLike) -> float:
+    """Standard deviation of drawn figures.
+
+    Raises:
+        InputError: They are all the same.
+    """
+    found = float(np.asarray(drawn, dtype=np.float64).std(ddof=1))
+    if found == 0:
+        raise InputError(
+            "The models do not differ from one another, so nothing is known of how they vary. "
+            "Expected models whose training had seeds of its own; compare equal ones byte by byte."
+        )
+    return found
 
 
 def _wins(one: Numbers, others: Numbers) -> Numbers:

@@ -38,6 +38,8 @@ POPULATIONS: Final = (
 FILE_BYTES: Final = 256 * 2**20
 NUMBERS: Final = 2**25
 """The most numbers that all arrays of a file may hold together."""
+LARGEST: Final = 1e30
+"""Of numbers: their squares, and sums of these, stay far from overflow."""
 
 _TOGETHER: Final = (
     ("retrained_forgotten", "forgotten", 1),
@@ -126,10 +128,10 @@ def _checked(name: str, values: Any, kind: Kind) -> Numbers:  # noqa: ANN401 - a
             f"with at least one row, and as many rows for each model."
         )
     numbers = array.astype(np.float64)
-    if not np.isfinite(numbers).all():
+    if not (np.abs(numbers) <= LARGEST).all():  # nor is NaN
         raise InputError(
-            f"`{name}` holds a number that is not finite. Look for a model that diverged, or a "
-            f"logarithm of zero."
+            f"`{name}` holds a number that is not finite, or beyond ±{LARGEST:g}. Look for a model "
+            f"that diverged, or a logarithm of zero."
         )
     return _turned(name, numbers, kind)
 
