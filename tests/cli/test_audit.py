@@ -15,10 +15,13 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
+import expunge
 from expunge.cli import auditing
 from expunge.cli.endings import Exit
 from expunge.verify import page, scores
 from expunge.verify.report import Report
+
+from .conftest import people, write  # noqa: TID252 - tests are no package
 
 Call = Callable[..., Result]
 Answer = Callable[..., dict[str, Any]]
@@ -138,3 +141,53 @@ def test_the_page_of_formats_can_be_read(folder: Path) -> None:
     }
     for name in (*scores.VECTORS, *scores.POPULATIONS, *scores.KINDS):
         assert f"`{name}`" in text
+
+
+def forgetting(folder: Path, call: Call, answer: Answer) -> None:
+    """Some of the people are forgotten, and held still; others were never there."""
+    everybody = people(300)
+    write(folder / "strangers.csv", everybody[:1] + everybody[241:])
+    write(folder / "gone.csv", everybody[:13])
+    forgotten = [f"--subject=p-{number:03d}" for number in range(4)]
+    answer("forget", *forgotten, "--undo", "1h")
+    assert call("recover").exit_code == 0
+
+
+def reported(call: Call, *arguments: str) -> dict[str, Any]:
+    """The report, and the page's place; the exit code is that of the verdict."""
+    result = call(*arguments, "--json")
+    body: dict[str, Any] = json.loads(result.stdout)
+    assert result.exit_code == int(auditing.ENDINGS[body["verdict"]])
+    return body
+
+
+def test_a_model_of_a_home_is_audited_and_the_ledger_knows(
+    trained: Path, answer: Answer, call: Call
+) -> None:
+    forgetting(trained, call, answer)
+    few = ("--shadows", "4", "--retrains", "2", "--html", "income.html")
+    body = reported(call, "audit", "income", "--unseen", "strangers.csv", *few)
+    report = Report.from_json({name: value for name, value in body.items() if name != "html"})
+    assert report.subject == "income"
+    assert report.settings["forgotten"] == "held"
+    assert {"membership", "gold-standard", "retained"} <= {check.group for check in report.checks}
+    assert report.verdict != "failed"  # it was built again without them
+    assert "income" in (trained / "income.html").read_text()
+    with expunge.open("home") as home:
+        told = [fact.body["method"] for fact in home.facts() if fact.kind == "audit.finished"]
+    assert set(told) == {"membership", "gold-standard"}
+
+
+def test_forgotten_rows_can_be_given(trained: Path, answer: Answer, call: Call) -> None:
+    forgetting(trained, call, answer)
+    few = ("--shadows", "4", "--retrains", "2")
+    body = reported(call, "audit", "income", "--forgot", "gone.csv", *few)
+    assert body["settings"]["forgotten"] == "given"
+    for wrong, words in (
+        (("income", "--forgot", "nobody.csv"), "nobody.csv"),
+        (("outcome",), "outcome"),
+        (("income", "--shadows", "5"), "even"),
+    ):
+        refused = call("audit", *wrong)
+        assert refused.exit_code == Exit.INPUT
+        assert words in refused.output
