@@ -19,6 +19,7 @@ from expunge.execution.local import Inline
 from expunge.home import Home
 from expunge.ledger import offline
 from expunge.metrics import chance
+from expunge.requests.states import State
 from expunge.storage import packs
 from expunge.testing.fakes import Tiny, people
 from expunge.training import versions
@@ -360,3 +361,24 @@ def test_halves_differ_between_shadows_and_seeds() -> None:
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         Settings(**wrong)
+
+
+def test_a_destruction_that_was_killed_before_the_audits_models_is_finished_by_the_next(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared(home)
+    forgot(home)
+    home.audit("m", unseen=STRANGERS, settings=FAST)
+    receipt = home.forget(EVERYBODY["id"][:3].tolist())
+    with monkeypatch.context() as patch:
+        patch.setattr("expunge.training.site.disk.replace", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            receipt.wait()
+    assert receipt.state is not State.DONE
+    assert list(home.site.audits.rglob("*.pack"))
+    receipt.wait()
+    assert list(home.site.audits.rglob("*.pack")) == []
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
