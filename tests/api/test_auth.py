@@ -24,7 +24,7 @@ def operations(server):
 
 def concrete(path):
     ids = "4f1f64b0-6a0c-4d35-9d3b-6a3a7b9c2b11"
-    for name, value in (("request_id", ids), ("hold", ids), ("name", "wide"), ("code", "x")):
+    for name, value in (("request_id", ids), ("hold", ids), ("audit", ids), ("name", "wide"), ("code", "x")):
         path = path.replace(f"{{{name}}}", value)
     return path.replace("{place}", "0/000")
 
@@ -63,6 +63,10 @@ SCOPES = {
     "getGate": "read",
     "putGate": "admin",
     "dropGate": "admin",
+    "askAudit": "audit",
+    "listAudits": "read audit",
+    "getAudit": "read audit",
+    "getAuditPage": "read audit",
     "placeHold": "admin",
     "listHolds": "read audit",
     "releaseHold": "admin",
