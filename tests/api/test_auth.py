@@ -24,7 +24,13 @@ def operations(server):
 
 def concrete(path):
     ids = "4f1f64b0-6a0c-4d35-9d3b-6a3a7b9c2b11"
-    for name, value in (("request_id", ids), ("hold", ids), ("audit", ids), ("name", "wide"), ("code", "x")):
+    for name, value in (
+        ("request_id", ids),
+        ("hold", ids),
+        ("audit", ids),
+        ("name", "wide"),
+        ("code", "x"),
+    ):
         path = path.replace(f"{{{name}}}", value)
     return path.replace("{place}", "0/000")
 

@@ -21,7 +21,7 @@ from expunge.ledger import offline
 from expunge.metrics import chance
 from expunge.requests.states import State
 from expunge.storage import packs
-from expunge.testing.fakes import Tiny, people
+from expunge.testing.fakes import Nudged, Tiny, people
 from expunge.training import versions
 from expunge.training.recipe import Sharded
 from expunge.verify import shadows
@@ -137,6 +137,48 @@ def test_over_forgetting_fails(home: Home, opened: Callable[..., Home], tmp_path
     assert lira.value is not None
     assert lira.value < 0.4
     assert lira.verdict == "failed"
+
+
+def test_rows_that_no_model_saw_may_come_from_another_dataset(home: Home) -> None:
+    prepared(home)
+    forgot(home)
+    schema = home.dataset("people").schema
+    home.ingest("strangers", rows(400, 50_000), id="id", schema=schema)
+    home.ingest("others", {"id": np.array(["a", "b"]), "z": np.array([1.0, 2.0])}, id="id")
+    settings = Settings(shadows=4, retrains=2)
+    report = home.audit("m", unseen_dataset="strangers", settings=settings)
+    assert check(report, "confidence-auc").value is not None
+    for wrong in ("people", "others"):
+        with pytest.raises(InputError):
+            home.audit("m", unseen_dataset=wrong, settings=settings)
+    with pytest.raises(InputError, match="twice"):
+        table = rows(10, 60_000)
+        home.audit("m", unseen=table, unseen_dataset="strangers", settings=settings)
+
+
+@pytest.mark.parametrize("unseen", [0, 1, 2])
+def test_one_forgotten_row_is_inconclusive_not_an_error(home: Home, unseen: int) -> None:
+    home.ingest("people", rows(60, 0), id="id")
+    home.train("m", home.dataset("people").view("y"), Tiny())
+    home.forget(["s1"], undo_s=3600.0)
+    home.recover()
+    strangers = rows(unseen, 10**6) if unseen else None
+    report = home.audit("m", unseen=strangers, settings=Settings(shadows=4, retrains=2))
+    assert report.verdict == "inconclusive"
+    assert "two rows" in check(report, "gold-scores").why
+
+
+def test_retrained_models_are_built_not_made_by_the_method_that_is_audited(home: Home) -> None:
+    home.ingest("people", rows(200, 0), id="id")
+    home.train("m", home.dataset("people").view("y"), Nudged())
+    settings = Settings(shadows=4, retrains=2)
+    for sample in ("s1", "s2"):
+        home.forget([sample], undo_s=3600.0)
+        home.recover()
+        report = home.audit("m", settings=settings)
+    assert report.guarantee == "empirical"
+    assert [fact.kind for fact in home.facts()].count("unit.forgot") == 2
+    assert not list((home.site.root / "audits").rglob("*.past"))
 
 
 def test_without_unseen_rows_what_needs_them_is_inconclusive_and_says_why(home: Home) -> None:

@@ -86,7 +86,7 @@ def audit(
         }
     asked = Asked(told["forgotten"], told["retained"], told.get("unseen"))
     checks = _checks(answers, asked, settings)
-    curves = score_curves.of(membership.scored(asked))
+    curves = (*score_curves.of(membership.scored(asked)), gold_standard.tradeoff(answers))
     return _report(scene, settings, (checks, curves), given, time.monotonic() - started)
 
 

@@ -11,6 +11,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +20,7 @@ import numpy as np
 from expunge.metrics import divergence
 from expunge.metrics.arrays import Labels, Numbers
 from expunge.verify import beside, score_models, scores
-from expunge.verify.report import Check, Group
+from expunge.verify.report import Check, Curve, Group, Series
 from expunge.verify.score_plan import Ask, Plan, judged, unanswered
 
 _GOLATKAR: Final = "Golatkar et al., arXiv:1911.04933, section 5"
@@ -157,3 +158,24 @@ def _accuracy(answers: Numbers, classes: Labels) -> float:
 def _apart(one: Numbers, others: Numbers) -> float:
     """Mean divergence from each of the others, over rows and models, in nats."""
     return float(np.mean([divergence.jensen_shannon(one, each).mean() for each in others]))
+
+
+def tradeoff(answers: Mapping[str, Answers]) -> Curve:
+    """How often models are right about forgotten rows, against how good they are: a plot."""
+    name = "unseen" if "unseen" in answers else "retained"
+    x, y = (_accuracies(answers[which]) for which in ("forgotten", name))
+    return Curve(
+        "tradeoff",
+        "Forgetting against utility",
+        "right about forgotten rows, share",
+        f"right about {_NAMES[name]}, share",
+        (
+            Series("this model", (x[0],), (y[0],), "served"),
+            Series("retrained models", tuple(x[1:]), tuple(y[1:]), "null"),
+        ),
+    )
+
+
+def _accuracies(told: Answers) -> list[float]:
+    """Of the audited model, and behind it of retrained ones."""
+    return [_accuracy(one, told.classes) for one in (told.served, *told.retrained)]

@@ -23,11 +23,12 @@ from expunge.core import rng
 from expunge.core.errors import InputError
 from expunge.metrics import arrays, chance, divergence, forgetting, intervals, ulira
 from expunge.verify.report import RETRAINED, Check, Range
-from expunge.verify.score_plan import Ask, Found, Plan, judged, seen, shown
+from expunge.verify.score_plan import Ask, Found, Plan, judged, seen, shown, unanswered
 from expunge.verify.scores import Numbers, Scores
 
 _FEW_DRAWS: Final = 19
 _LEAST: Final = 4
+_ROWS: Final = 2
 # What n rows never showed may still be true of 3 rows in n (the rule of three, for 95 %), each of
 # which is at most ½ away.
 _UNSEEN: Final = 1.5
@@ -36,8 +37,10 @@ _UNSEEN: Final = 1.5
 def wins(ask: Ask, scores: Scores, plan: Plan) -> Check:
     """How often the model scores a row higher than models retrained without it do."""
     served, retrained = (scores.arrays[name] for name in reversed(ask.needs))
+    if len(served) < _ROWS:
+        return unanswered(ask, "It takes two rows at least to know how rows differ.")
     others = arrays.population(retrained, ask.needs[0], models=2)
-    rows = arrays.vector(_wins(served, others), ask.needs[1], least=2)
+    rows = arrays.vector(_wins(served, others), ask.needs[1], least=_ROWS)
     again = [
         float(_wins(one, np.delete(others, at, axis=0)).mean()) for at, one in enumerate(others)
     ]
