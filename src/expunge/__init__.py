@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from expunge.learners.sums.ridge import Ridge
     from expunge.learners.torch import Torch
     from expunge.learners.xgboost import XGBoost
+    from expunge.methods.empirical.adopt import adopt
     from expunge.training.recipe import Sharded
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Sklearn",
     "Torch",
     "XGBoost",
+    "adopt",
     "open",
 ]
 
@@ -48,6 +50,7 @@ _WHERE: Final = {
     "Sklearn": "expunge.learners.sklearn",
     "Torch": "expunge.learners.torch",
     "XGBoost": "expunge.learners.xgboost",
+    "adopt": "expunge.methods.empirical.adopt",
     "open": "expunge.home",
 }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from expunge.core.catalogue import Catalogue
 
 if TYPE_CHECKING:
-    from expunge.methods.empirical.work import Posthoc
+    from expunge.methods.empirical.protocol import Posthoc
 
 _HERE: Final = "expunge.methods.empirical"
 

@@ -8,52 +8,18 @@ same machine; the process' generators are put back.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import nn
 
 from expunge.core import rng
-from expunge.core.digest import Json
 from expunge.core.errors import InputError, ModuleUnsuitable
-from expunge.core.types import Guarantee
 from expunge.learners.seeding import seeded
 from expunge.methods.empirical import knobs
+from expunge.methods.empirical.outcome import Forgotten
+from expunge.methods.empirical.protocol import Posthoc
 from expunge.methods.empirical.rows import Rows
-from expunge.methods.empirical.work import Course, OutOfTime, Posthoc, Work
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Forgotten:
-    """A network after a post-hoc method. Nothing is promised of it; audit it.
-
-    Attributes:
-        module: The new network, in the modes of the one that was given.
-        method: Name in the catalogue.
-        knobs: What was set, by name.
-        seed: Of all its chance.
-        steps: Of descent; dampening takes none.
-        seconds: That it took.
-        finished: False where the budget ended, or ``watch`` ended it; what was done by then
-            is in ``module``.
-        before: Figures of the network as it was given; where they were measured.
-        after: The same of ``module``.
-    """
-
-    guarantee: ClassVar[Guarantee] = Guarantee.EMPIRICAL
-    achieved: ClassVar[bool] = True
-
-    module: nn.Module
-    method: str
-    knobs: Mapping[str, Json]
-    seed: int
-    steps: int
-    seconds: float
-    finished: bool
-    before: Mapping[str, float] | None = None
-    after: Mapping[str, float] | None = None
+from expunge.methods.empirical.work import Course, OutOfTime, Work
 
 
 def forget(

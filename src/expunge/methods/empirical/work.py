@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Final, Protocol, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -244,19 +244,6 @@ class Work:
             for whole, part in zip(total, each, strict=True):
                 whole += part * (count / len(of))
         return total
-
-
-class Posthoc(Protocol):
-    """A post-hoc method: a frozen dataclass whose knobs are its fields."""
-
-    @property
-    def name(self) -> str:
-        """In the catalogue."""
-        ...
-
-    def passes(self, work: Work) -> Iterator[None]:
-        """Change ``work.student``; yield where somebody may look, or stop."""
-        ...
 
 
 def clipped(limit: float | None) -> Regrade | None:

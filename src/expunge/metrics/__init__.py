@@ -1,0 +1,1 @@
+"""Numbers about models and what they remember: pure functions of arrays."""
