@@ -107,7 +107,8 @@ def adopt(
 
     Args:
         module: Rows to logits, (n, classes). Any module that ``copy.deepcopy`` copies.
-        retain: Rows that it was trained on and that stay: inputs and class codes.
+        retain: Rows that it was trained on and that stay: inputs and class codes. Inputs that are
+            floating point numbers take on the precision of the network's parameters.
         forget: Rows that it was trained on and that it is to forget.
         validation: Rows that it never saw, like the others; half of them choose, half confirm.
 
@@ -117,8 +118,16 @@ def adopt(
     named = {"retain": retain, "forget": forget}
     if validation is not None:
         named["validation"] = validation
-    taken = {name: rows.rows(name, *pair) for name, pair in named.items()}
+    taken = {name: _like(module, rows.rows(name, *pair)) for name, pair in named.items()}
     if len({of.inputs.shape[1:] for of in taken.values()}) > 1:
         shapes = ", ".join(f"{name} {tuple(of.inputs.shape[1:])}" for name, of in taken.items())
         raise InputError(f"Rows differ in shape: {shapes}. Expected equal ones.")
     return Adopted(module, taken["retain"], taken["forget"], taken.get("validation"))
+
+
+def _like(module: nn.Module, of: Rows) -> Rows:
+    """Inputs in the precision of the network: arrays are float64 before anybody thought of it."""
+    dtypes = {p.dtype for p in module.parameters() if p.is_floating_point()}
+    if len(dtypes) != 1 or not of.inputs.is_floating_point():
+        return of
+    return replace(of, inputs=of.inputs.to(dtypes.pop()))

@@ -54,6 +54,7 @@ SPANS: Final[dict[str, Span]] = {
     "clip": Span(0, above=True, optional=True),
     "dampening": Span(0),
     "epochs": _COUNT,
+    "forget_batch": _COUNT,
     "gamma": Span(0),
     "impair_epochs": _COUNT,
     "impair_lr": _POSITIVE,

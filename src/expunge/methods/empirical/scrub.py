@@ -4,7 +4,8 @@ The teacher is the network as it was. Epochs of max-steps, up the divergence KL(
 rows to forget, alternate with epochs of min-steps on rows that stay, down α KL + γ cross-entropy; the last epochs
 are min-steps alone. Costs ``epochs`` passes over the rows that stay, ``max_epochs`` over those to
 forget, and one of the teacher over all. Fails where the max-steps go too far for the min-steps to mend: lower
-``lr`` or ``max_epochs``. Forgotten rows may end with larger losses than rows that were never seen;
+``lr`` or ``max_epochs``; and by too little
+where there are few max-steps: the first begins at the teacher, where the divergence has no slope at all. Forgotten rows may end with larger losses than rows that were never seen;
 :mod:`expunge.methods.empirical.scrub_r` rewinds.
 
 References:
@@ -43,7 +44,8 @@ class Scrub:
         lr: Learning rate of Adam; a tenth after 50 %, 80 % and 90 % of the epochs, each.
         epochs: Passes over the rows that stay.
         max_epochs: Of the first of them, how many begin with a pass over the rows to forget.
-        batch: Rows of a batch.
+        forget_batch: Rows of a batch of those to forget.
+        batch: Rows of a batch of those that stay.
         clip: Largest norm of a gradient; None: any.
     """
 
@@ -56,6 +58,7 @@ class Scrub:
     lr: float = 5e-4
     epochs: int = 10
     max_epochs: int = 3
+    forget_batch: int = 16
     batch: int = 64
     clip: float | None = None
 
@@ -74,7 +77,7 @@ class Scrub:
         for epoch in range(self.epochs):
             descent.at(self.lr * decay(epoch, self.epochs))
             if epoch < self.max_epochs:
-                work.walk(work.batches(forget, self.batch), up, descent, limit)
+                work.walk(work.batches(forget, self.forget_batch), up, descent, limit)
             work.walk(work.batches(retain, self.batch), down, descent, limit)
             yield
 

@@ -44,6 +44,7 @@ class ScrubR:
     lr: float = 5e-4
     epochs: int = 10
     max_epochs: int = 3
+    forget_batch: int = 16
     batch: int = 64
     clip: float | None = None
 

@@ -223,6 +223,9 @@ class Work:
 
         Yields:
             How many rows the batch has, and a gradient for each trained parameter.
+
+        Raises:
+            UnlearningDiverged: A loss is not finite.
         """
         self.student.eval()
         for inputs, targets in zip(
@@ -231,6 +234,7 @@ class Work:
             with torch.enable_grad():
                 found = self.student(inputs.to(self.device))
                 mean = functional.cross_entropy(found, targets.to(self.device))
+                self._refuse(mean, "its loss is")
                 each: Sequence[Tensor | None] = torch.autograd.grad(
                     mean, self.parameters, allow_unused=True
                 )
