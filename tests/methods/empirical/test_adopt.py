@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ import expunge
 from expunge.core.errors import ForgettingNotAchieved, InputError, UnknownName
 from expunge.core.types import Guarantee
 from expunge.learners.seeding import one_thread
-from expunge.methods.empirical import auto, figures
+from expunge.methods.empirical import POSTHOC, auto, figures
 from expunge.methods.empirical.auto import Auto, Judge, split
 from expunge.methods.empirical.figures import Seen
 from expunge.methods.empirical.fine_tuning import FineTuning
@@ -254,3 +256,18 @@ def test_the_chance_error_is_that_of_rows_drawn_alike(seed):
     # |area − ½| of a normal variable has the second moment of the variable.
     found = math.sqrt(np.square(areas).mean())
     assert found == pytest.approx(figures.chance_error(forget, unseen), rel=0.5)
+
+
+def test_the_examples_of_the_page_run(capsys):
+    page = Path(__file__).parents[3] / "docs" / "posthoc.md"
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        exec(block, names)
+    assert "outcome" in names
+    capsys.readouterr()
+
+
+def test_the_page_has_every_method_and_its_costs():
+    page = (Path(__file__).parents[3] / "docs" / "posthoc.md").read_text(encoding="utf-8")
+    found = re.findall(r"^\| `([a-z0-9-]+)` \|", page, re.MULTILINE)
+    assert sorted(found) == sorted(POSTHOC)

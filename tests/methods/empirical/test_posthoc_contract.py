@@ -12,6 +12,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.methods.empirical.posthoc import bits, convolutional, plain, rows
 from torch import nn
 
@@ -214,6 +216,26 @@ def test_draws_of_knobs_are_allowed_and_the_first_is_the_defaults(name):
     for method in found[1:]:
         for knob, span in spaces.SPACES[name].items():
             assert span.low <= getattr(method, knob) <= span.high
+
+
+@pytest.mark.parametrize("name", POSTHOC)
+def test_neighbours_are_near_and_in_the_range(name):
+    for number in range(1, 6):
+        method = spaces.drawn(name, number, seed=5)
+        neighbour = spaces.near(method, number, seed=5)
+        assert neighbour == spaces.near(method, number, seed=5)
+        for knob, span in spaces.SPACES[name].items():
+            here, there = (getattr(each, knob) for each in (method, neighbour))
+            assert span.low <= there <= span.high
+            step = 1 / (span.high - span.low + 1) if isinstance(span.low, int) else 0
+            assert abs(span.place(here) - span.place(there)) <= 0.2 + step + 1e-6
+
+
+@given(st.floats(0, 0.999), st.sampled_from([(1, 9), (0, 4), (1e-4, 1.0)]))
+def test_places_and_values_of_a_range_are_each_other(place, ends):
+    span = spaces.Range(*ends)
+    value = span.at(place)
+    assert span.at(span.place(value)) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("name", POSTHOC)

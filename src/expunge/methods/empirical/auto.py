@@ -1,6 +1,6 @@
 """Find a method and its knobs in the time that there is, under constraints that are measured.
 
-Candidates are tried in turn, a method's defaults first, then draws from its ranges. A candidate is stopped at the first epoch at
+Candidates are tried in turn: each method's defaults first, then draws from its ranges, and in the second half of the tries neighbours of its best so far. A candidate is stopped at the first epoch at
 which it keeps both constraints, on one half of the validation rows: accuracy has not fallen by more than so many points, and losses tell forgotten rows from
 unseen ones of their class no better than so. The candidates that keep them, the one with most room first, are confirmed
 on the other half, from which the figures of the outcome come (they are a little flattering where a second candidate had to be looked at).
@@ -149,9 +149,13 @@ class Search:
             return NotAchieved(why, (), before)
         tried: list[Trial] = []
         good: list[tuple[float, Forgotten]] = []
-        for method in self._candidates():
+        best: dict[str, tuple[float, Posthoc]] = {}
+        for method in self._candidates(best):
             trial, outcome, used = self._try(method, choose)
             tried.append(trial)
+            best[method.name] = min(
+                (used, method), best.get(method.name, (math.inf, method)), key=lambda each: each[0]
+            )
             if outcome is not None and used <= 1:
                 good.append((used, outcome))
                 if used <= _ROOM:
@@ -162,12 +166,16 @@ class Search:
                 return replace(outcome, before=before, after=after, tried=tuple(tried))
         return NotAchieved(_why(self.auto, tried, len(good)), tuple(tried), before)
 
-    def _candidates(self) -> Iterator[Posthoc]:
+    def _candidates(self, best: Mapping[str, tuple[float, Posthoc]]) -> Iterator[Posthoc]:
+        """Draws, then neighbours of what was ``best`` by then."""
         for number in range(self.auto.tries):
             for name in self.auto.methods:
-                if self._left() is not None and self._left() == 0:
+                if self._left() == 0:
                     return
-                yield spaces.drawn(name, number, self.seed)
+                if number <= self.auto.tries // 2:
+                    yield spaces.drawn(name, number, self.seed)
+                else:
+                    yield spaces.near(best[name][1], number, self.seed)
 
     def _left(self) -> float | None:
         if self.budget_s is None:

@@ -1,13 +1,14 @@
 """Where each method's knobs are searched: ranges about the defaults, and keyed draws from them.
 
 The first draw of a method is its defaults. The others are independent, so that a search may be
-stopped anywhere. The ranges are our choice, about one power of ten around published values.
+stopped anywhere; :func:`near` goes on from the best of them. The ranges are our choice, about one power of ten around published values.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from expunge.core import rng
@@ -29,6 +30,15 @@ class Range:
             return self.low + int(place * (self.high - self.low + 1))
         return float(self.low * (self.high / self.low) ** place)
 
+    def place(self, value: float) -> float:
+        """Where a value is, from 0 to 1: what :meth:`at` takes."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return (value - self.low + 0.5) / (self.high - self.low + 1)
+        return math.log(value / self.low) / math.log(self.high / self.low)
+
+
+_STEP: Final = 0.2  # of a range, on either side
+_LAST: Final = 1 - 1e-9  # places are below 1
 
 _EPOCHS: Final = Range(2, 10)
 _LABELS: Final = {"lr": Range(1e-3, 5e-2), "epochs": _EPOCHS}
@@ -78,3 +88,13 @@ def drawn(name: str, number: int, seed: int) -> Posthoc:
         return kind()
     places = {knob: rng.seed("knob", name, number, seed, knob) / 2**64 for knob in SPACES[name]}
     return kind(**{knob: SPACES[name][knob].at(place) for knob, place in places.items()})
+
+
+def near(method: Posthoc, number: int, seed: int) -> Posthoc:
+    """Move each searched knob by up to a fifth of its range, either way, but not out of it."""
+    moved = {}
+    for knob, span in SPACES[method.name].items():
+        shift = 2 * rng.seed("near", method.name, number, seed, knob) / 2**64 - 1
+        place = span.place(getattr(method, knob)) + _STEP * shift
+        moved[knob] = span.at(min(max(place, 0.0), _LAST))
+    return replace(method, **moved)  # type: ignore[type-var]  # methods are dataclasses
