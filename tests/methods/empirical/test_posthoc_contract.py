@@ -251,9 +251,10 @@ def test_knobs_that_make_no_sense_are_refused_at_once(name):
     ("module", "targets", "words"),
     [
         (nn.Flatten(), 0, "none of its parameters is trained"),
-        (nn.Linear(4, 1), 0, r"shape \(1, 1\)"),
+        (nn.Linear(4, 1), 0, r"output of \(1, 1\)"),
         (nn.Linear(4, 2), 2, "targets go up to 2"),
-        (nn.Sequential(nn.Linear(4, 3), nn.Flatten(0)), 0, r"shape \(3,\)"),
+        (nn.Sequential(nn.Linear(4, 3), nn.Flatten(0)), 0, r"output of \(3,\)"),
+        (nn.LSTM(4, 3), 0, "output of tuple"),
     ],
 )
 def test_what_is_no_classifier_is_refused(module, targets, words):
@@ -285,3 +286,10 @@ def test_layers_that_cannot_be_drawn_anew_are_named():
         run("bad-teacher", Shifted())
     with pytest.raises(ModuleUnsuitable, match="no affine layer before the last"):
         run("msg", Shifted())
+
+
+def test_a_network_that_cannot_be_copied_is_refused():
+    module = nn.Linear(4, 3)
+    module.kept = module.weight * 2  # computed, so no leaf
+    with pytest.raises(ModuleUnsuitable, match="cannot be copied"):
+        run("fine-tuning", module)

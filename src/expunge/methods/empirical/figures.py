@@ -24,7 +24,6 @@ from torch import nn
 from torch.nn import functional
 
 from expunge.core.errors import InputError
-from expunge.learners import torch_gradients
 from expunge.methods.empirical.rows import Rows
 from expunge.metrics import roc, signals
 
@@ -59,7 +58,7 @@ class Seen:
 def see(module: nn.Module, of: Rows) -> Seen:
     """Ask a copy of ``module``, in evaluation mode."""
     asked = copy.deepcopy(module).eval()
-    device = next(iter(torch_gradients.trained(asked))).device
+    device = next((p.device for p in asked.parameters()), None)
     blocks = [asked(block.to(device)) for block in torch.split(of.inputs, _ROWS)]
     return Seen(torch.cat(blocks).double().cpu().numpy(), of.targets.cpu().numpy())
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from expunge.core import rng
 from expunge.core.errors import InputError, ModuleUnsuitable
@@ -89,11 +89,13 @@ def _check(work: Work) -> None:
             raise InputError(f"`{name}` has no rows. Expected at least one.")
     if work.retain.inputs.shape[1:] != work.forget.inputs.shape[1:]:
         raise InputError("Rows of `retain` and `forget` differ in shape. Expected equal ones.")
-    shape = work.see(work.original, work.forget.take(torch.zeros(1, dtype=torch.int64))).shape
+    with torch.no_grad():
+        found = work.original(work.forget.inputs[:1].to(work.device))
+    shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
     highest = max(int(work.retain.targets.max()), int(work.forget.targets.max()))
-    if len(shape) != 2 or shape[1] < 2 or highest >= shape[1]:
+    if isinstance(shape, str) or len(shape) != 2 or not max(1, highest) < shape[1]:
         raise ModuleUnsuitable(
             work.method,
-            f"one row gives outputs of shape {tuple(shape)}, and the targets go up to {highest}",
+            f"one row gives an output of {shape}, and the targets go up to {highest}",
             "Expected logits, (rows, classes), of at least two classes, with one for each target.",
         )

@@ -24,7 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from expunge.core import rng
 from expunge.core.digest import Json
-from expunge.core.errors import UnlearningDiverged
+from expunge.core.errors import ModuleUnsuitable, UnlearningDiverged
 from expunge.learners import torch_gradients, torch_steps
 from expunge.learners.torch_steps import laid_out
 from expunge.methods.empirical.rows import Rows, batches, pairs
@@ -107,7 +107,7 @@ class Work:
         self.method, self.seed, self.course = method, seed, course
         self.retain, self.forget = retain, forget
         self._module = module
-        self.student = copy.deepcopy(module)
+        self.student = copied(module, method)
         self.parameters = torch_gradients.trained(self.student)
         self.steps = 0
         self._passes = 0
@@ -248,6 +248,23 @@ class Work:
             for whole, part in zip(total, each, strict=True):
                 whole += part * (count / len(of))
         return total
+
+
+def copied(module: nn.Module, method: str) -> nn.Module:
+    """A copy that shares nothing with ``module``.
+
+    Raises:
+        ModuleUnsuitable: It does not let itself be copied.
+    """
+    try:
+        return copy.deepcopy(module)
+    except (RuntimeError, TypeError) as problem:
+        raise ModuleUnsuitable(
+            method,
+            f"it cannot be copied ({problem})",
+            "Methods change a copy: `copy.deepcopy(module)` must work, so keep tensors that were "
+            "computed out of its attributes.",
+        ) from problem
 
 
 def clipped(limit: float | None) -> Regrade | None:
