@@ -19,7 +19,8 @@ from torch import nn
 
 from expunge.core.errors import InputError, ModuleUnsuitable, UnknownName, UnlearningDiverged
 from expunge.core.types import Guarantee
-from expunge.learners.seeding import one_thread
+from expunge.learners.seeding import one_thread, seeded
+from expunge.learners.torch_modules import convnet
 from expunge.methods.empirical import POSTHOC, knobs, spaces
 from expunge.methods.empirical.fine_tuning import FineTuning
 from expunge.methods.empirical.neg_grad_plus import NegGradPlus
@@ -148,6 +149,18 @@ def test_frozen_parameters_stay(name):
     found = run(name, module, selection=0.5).module
     assert torch.equal(found[-1].weight, module[-1].weight)
     assert not torch.equal(found[0].weight, module[0].weight)
+
+
+@pytest.mark.parametrize("name", ["salun", "msg", "scrub", "neg-grad-plus", "ssd"])
+def test_how_weights_are_laid_out_in_memory_changes_nothing(name):
+    with seeded(0):
+        module = convnet((2, 4, 4), 3, channels=(3, 4))
+    turned = copy.deepcopy(module).to(memory_format=torch.channels_last)
+    assert turned[3].weight.stride() != module[3].weight.stride()
+    of = rows(20, 1, (2, 4, 4)), rows(6, 2, (2, 4, 4))
+    found = [short(name, clip=0.1).forget(each, *of).module for each in (module, turned)]
+    for one, other in zip(found[0].parameters(), found[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", sorted(set(POSTHOC) - {"ssd"}))

@@ -193,10 +193,13 @@ class Work:
                 value, self.parameters, allow_unused=True
             )
         whole = [
-            torch.zeros_like(p) if g is None else laid_out(g, p)
+            torch.zeros_like(p) if g is None else g
             for g, p in zip(each, self.parameters, strict=True)
         ]
-        return value.detach, [*(regrade(whole) if regrade else whole)]
+        changed = regrade(whole) if regrade else whole
+        # Last of all: a product with a mask may be laid out as the mask is.
+        laid = [laid_out(g, p) for g, p in zip(changed, self.parameters, strict=True)]
+        return value.detach, [*laid]
 
     def finite(self) -> None:
         """See that parameters and buffers are.
