@@ -438,3 +438,15 @@ def test_a_sweep_sums_to_the_gradient_of_all_rows_whatever_the_batch():
 def test_rows_that_are_none_are_refused(inputs, targets, words):
     with pytest.raises(InputError, match=words):
         given_rows("retain", inputs, targets)
+
+
+def test_gradients_that_somebody_laid_out_otherwise_reach_their_own_cells():
+    module = convnet((2, 4, 4), 3, channels=(3,)).to(memory_format=torch.channels_last)
+    of = rows(8, 1, (2, 4, 4))
+    found = []
+    for regrade in (None, lambda gradients: [g.contiguous() for g in gradients]):
+        work = Work("fine-tuning", module, of, of, 0, Course())
+        work.walk(work.batches(of, 8), work.cross_entropy, work.sgd(0.1, 0.9), regrade)
+        found.append(work.student[0].weight)
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], module[0].weight)
