@@ -30,7 +30,8 @@ class RandomLabels:
     Attributes:
         lr: Learning rate.
         epochs: Passes over all rows.
-        batch: Rows of a batch.
+        forget_batch: Rows of a batch of those to forget; small ones are more steps.
+        batch: Rows of a batch of those that stay.
         momentum: Of the descent.
     """
 
@@ -39,6 +40,7 @@ class RandomLabels:
 
     lr: float = 0.013
     epochs: int = 10
+    forget_batch: int = 64
     batch: int = 64
     momentum: float = 0.9
 
@@ -51,13 +53,22 @@ class RandomLabels:
         """One for each epoch."""
         descent = work.sgd(self.lr, self.momentum)
         for _ in range(self.epochs):
-            relabel_epoch(work, descent, self.batch)
+            relabel_epoch(work, descent, (self.forget_batch, self.batch))
             yield
 
 
-def relabel_epoch(work: Work, descent: Descent, batch: int, regrade: Regrade | None = None) -> None:
-    """One pass over rows to forget, under other labels, then one over those that stay."""
+def relabel_epoch(
+    work: Work, descent: Descent, sizes: tuple[int, int], regrade: Regrade | None = None
+) -> None:
+    """One pass over rows to forget, under other labels, then one over those that stay.
+
+    Args:
+        work: What is changed.
+        descent: By which.
+        sizes: Of a batch of rows to forget, and of one of rows that stay.
+        regrade: Of all gradients.
+    """
     targets = other_labels(work.forget.targets, work.classes, work.draw("labels"))
-    wrong = work.batches(work.forget.labelled(targets), batch)
+    wrong = work.batches(work.forget.labelled(targets), sizes[0])
     work.walk(wrong, work.cross_entropy, descent, regrade)
-    work.walk(work.batches(work.retain, batch), work.cross_entropy, descent, regrade)
+    work.walk(work.batches(work.retain, sizes[1]), work.cross_entropy, descent, regrade)

@@ -35,7 +35,8 @@ class SalUn:
         share: Of the weights, how many are salient and change; in (0, 1].
         lr: Learning rate.
         epochs: Passes over all rows.
-        batch: Rows of a batch.
+        forget_batch: Rows of a batch of those to forget; small ones are more steps.
+        batch: Rows of a batch of those that stay.
         momentum: Of the descent.
     """
 
@@ -45,6 +46,7 @@ class SalUn:
     share: float = 0.5
     lr: float = 0.013
     epochs: int = 10
+    forget_batch: int = 64
     batch: int = 64
     momentum: float = 0.9
 
@@ -58,7 +60,7 @@ class SalUn:
         masks = salient(work.gradient(work.forget, self.batch), self.share)
         descent = work.sgd(self.lr, self.momentum)
         for _ in range(self.epochs):
-            relabel_epoch(work, descent, self.batch, masked(masks))
+            relabel_epoch(work, descent, (self.forget_batch, self.batch), masked(masks))
             yield
 
 

@@ -41,9 +41,12 @@ _STEP: Final = 0.2  # of a range, on either side
 _LAST: Final = 1 - 1e-9  # places are below 1
 
 _EPOCHS: Final = Range(2, 10)
-_LABELS: Final = {"lr": Range(1e-3, 5e-2), "epochs": _EPOCHS}
+# Few rows to forget are few steps in batches of a usual size, so that size is searched, too.
+_FORGET_BATCH: Final = Range(2, 32)
+_LABELS: Final = {"lr": Range(1e-3, 5e-2), "epochs": _EPOCHS, "forget_batch": _FORGET_BATCH}
 _SCRUB: Final = {
-    "lr": Range(1e-4, 3e-3),
+    "lr": Range(1e-4, 1e-2),
+    "forget_batch": _FORGET_BATCH,
     "epochs": Range(3, 10),
     "max_epochs": Range(1, 5),
     "alpha": Range(0.01, 1.0),
