@@ -244,9 +244,13 @@ def test_neighbours_are_near_and_in_the_range(name):
             assert abs(span.place(here) - span.place(there)) <= 0.2 + step + 1e-6
 
 
-@given(st.floats(0, 0.999), st.sampled_from([(1, 9), (0, 4), (1e-4, 1.0)]))
+@given(
+    st.floats(0, 0.999),
+    st.sampled_from([(1, 9), (0, 4), (1e-4, 1.0), (0.7, 0.998, True)]),
+)
 def test_places_and_values_of_a_range_are_each_other(place, ends):
     span = spaces.Range(*ends)
+    assert span.low <= span.at(place) <= span.high
     value = span.at(place)
     assert span.at(span.place(value)) == pytest.approx(value)
 

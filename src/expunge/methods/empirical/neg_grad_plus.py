@@ -76,6 +76,6 @@ def _loss(work: Work, retained_weight: float, ceiling: float, both: tuple[Rows, 
     return balance(down, up, retained_weight)
 
 
-def balance(retained: Tensor, ascent: Tensor, retained_weight: float) -> Tensor:
-    """The sum a · ``retained`` + (1 − a) · ``ascent``, which is negative already."""
-    return retained_weight * retained + (1 - retained_weight) * ascent
+def balance(retained: Tensor, other: Tensor, retained_weight: float) -> Tensor:
+    """The sum a · ``retained`` + (1 − a) · ``other``; an ascent is negative already."""
+    return retained_weight * retained + (1 - retained_weight) * other

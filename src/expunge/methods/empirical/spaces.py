@@ -19,21 +19,32 @@ from expunge.methods.empirical.protocol import Posthoc
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Values from ``low`` to ``high``, evenly in their logarithm; whole numbers if both are."""
+    """Values from ``low`` to ``high``, evenly in their logarithm; whole numbers if both are.
+
+    Attributes:
+        below_one: Evenly in the logarithm of what they lack to one, for weights close to it.
+    """
 
     low: float
     high: float
+    below_one: bool = False
 
     def at(self, place: float) -> float:
         """The value at a place in [0, 1)."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return self.low + int(place * (self.high - self.low + 1))
+        if self.below_one:
+            return float(1 - (1 - self.low) * ((1 - self.high) / (1 - self.low)) ** place)
         return float(self.low * (self.high / self.low) ** place)
 
     def place(self, value: float) -> float:
         """Where a value is, from 0 to 1: what :meth:`at` takes."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return (value - self.low + 0.5) / (self.high - self.low + 1)
+        if self.below_one:
+            return math.log((1 - value) / (1 - self.low)) / math.log(
+                (1 - self.high) / (1 - self.low)
+            )
         return math.log(value / self.low) / math.log(self.high / self.low)
 
 
@@ -41,6 +52,7 @@ _STEP: Final = 0.2  # of a range, on either side
 _LAST: Final = 1 - 1e-9  # places are below 1
 
 _EPOCHS: Final = Range(2, 10)
+_WEIGHT: Final = Range(0.7, 0.998, below_one=True)
 # Few rows to forget are few steps in batches of a usual size, so that size is searched, too.
 _FORGET_BATCH: Final = Range(2, 32)
 _LABELS: Final = {"lr": Range(1e-3, 5e-2), "epochs": _EPOCHS, "forget_batch": _FORGET_BATCH}
@@ -65,12 +77,17 @@ SPACES: Final[Mapping[str, Mapping[str, Range]]] = {
     "l1-sparse": {"penalty": Range(1e-5, 1e-3), "lr": Range(3e-3, 1e-1), "epochs": _EPOCHS},
     "msg": {"lr": Range(1e-3, 1e-1), "share": Range(0.1, 0.6), "epochs": _EPOCHS},
     "neg-grad-plus": {
-        "retained_weight": Range(0.6, 0.999),
+        "retained_weight": _WEIGHT,
         "lr": Range(1e-3, 5e-2),
         "epochs": _EPOCHS,
     },
     "random-labels": _LABELS,
-    "salun": {**_LABELS, "share": Range(0.2, 1.0)},
+    "salun": {
+        "share": Range(0.2, 1.0),
+        "retained_weight": _WEIGHT,
+        "lr": Range(1e-3, 5e-2),
+        "epochs": _EPOCHS,
+    },
     "scrub": _SCRUB,
     "scrub-r": _SCRUB,
     "ssd": {"selection": Range(1.0, 100.0), "dampening": Range(0.1, 1.0)},
