@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from expunge.learners.sums.ridge import Ridge
     from expunge.learners.torch import Torch
     from expunge.learners.xgboost import XGBoost
+    from expunge.methods.empirical.adopt import adopt
     from expunge.methods.empirical.influence.learner import Influence
     from expunge.training.recipe import Sharded
 
@@ -36,6 +37,7 @@ __all__ = [
     "Sklearn",
     "Torch",
     "XGBoost",
+    "adopt",
     "open",
 ]
 
@@ -54,6 +56,7 @@ _WHERE: Final = {
     "Sklearn": "expunge.learners.sklearn",
     "Torch": "expunge.learners.torch",
     "XGBoost": "expunge.learners.xgboost",
+    "adopt": "expunge.methods.empirical.adopt",
     "open": "expunge.home",
 }
 

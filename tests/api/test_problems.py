@@ -37,6 +37,8 @@ NEVER = {
     "curvature-indefinite",
     "solver-stopped",
     "correction-rejected",
+    "unlearning-diverged",
+    "forgetting-not-achieved",
 }
 
 

@@ -17,7 +17,8 @@ ExpungeError
 │   ├── SamplesUnknown
 │   ├── SamplesForgotten        a forgotten id came back without ``readmit``
 │   ├── PrecisionTooLow         parameters are too coarse for second derivatives
-│   └── MemoryCapTooSmall       one sample, or a solver's matrix, takes more than the cap
+│   ├── MemoryCapTooSmall       one sample, or a solver's matrix, takes more than the cap
+│   └── ModuleUnsuitable        a network has not got what a post-hoc method works on
 ├── UnknownName                 no such dataset, model, learner or method
 │   └── RequestUnknownHere      a request whose dataset a restored backup lacks
 ├── NameTaken
@@ -30,6 +31,8 @@ ExpungeError
 │   ├── CurvatureIndefinite     the objective curves downwards somewhere
 │   ├── SolverStopped           a solver diverged, or did not get there
 │   └── CorrectionRejected      the step raises the loss of the samples that stay
+├── UnlearningDiverged          a post-hoc method came to NaN; the network is as it was
+├── ForgettingNotAchieved       no method kept the constraints in the time that it had
 ├── StateNotCanonical           a learner's state has no canonical bytes
 ├── PlanStale                   rows changed under a plan; make a new one
 ├── DataCorrupt                 stored bytes do not match their digest
@@ -232,6 +235,16 @@ class MemoryCapTooSmall(InputError):
         )
 
 
+class ModuleUnsuitable(InputError):
+    """A network has not got what a post-hoc method works on."""
+
+    code = "module-unsuitable"
+
+    def __init__(self, method: str, problem: str, advice: str) -> None:
+        self.method, self.problem = method, problem
+        super().__init__(f"The method {method!r} cannot work on this module: {problem}. {advice}")
+
+
 class UnknownName(ExpungeError, LookupError):
     """Nothing of that kind has that name."""
 
@@ -380,6 +393,34 @@ class CorrectionRejected(CorrectionFailed):
             f"The step (length {step_norm:.3g}) would raise the objective of the samples that stay "
             f"from {before:.6g} to {after:.6g}. Take the step `refit` if training stopped short of "
             f"a minimum, raise `damping`, let fewer samples leave at once, or rebuild the model."
+        )
+
+
+class UnlearningDiverged(ExpungeError):
+    """A post-hoc method came to values that are not finite. The network given is as it was."""
+
+    code = "unlearning-diverged"
+
+    def __init__(self, method: str, what: str, steps: int) -> None:
+        self.method, self.steps = method, steps
+        super().__init__(
+            f"The method {method!r} diverged: {what} not finite after {steps:,} steps. The network "
+            f"that was given is as it was. Lower `lr`, set `clip` or `ceiling` where the method has "
+            f"them, or take fewer epochs."
+        )
+
+
+class ForgettingNotAchieved(ExpungeError):
+    """No method kept the constraints, so there is no network to hand over."""
+
+    code = "forgetting-not-achieved"
+
+    def __init__(self, why: str, tries: int) -> None:
+        self.why, self.tries = why, tries
+        super().__init__(
+            f"Forgetting was not achieved in {tries:,} tries (each with its figures in `.tried` of "
+            f"the outcome): {why} Give it more time, loosen the constraints, or train again "
+            f"without the samples."
         )
 
 

@@ -1,4 +1,4 @@
-"""Networks by name: two of our own, and any that a user's module can make."""
+"""Networks by name: three of our own, and any that a user's module can make."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ Factory: TypeAlias = Callable[..., nn.Module]
 
 class _Blank(nn.Linear):
     """A layer whose weights are about to be loaded: drawing them would be for nothing."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights as the allocator gave them."""
+
+
+class _BlankConv2d(nn.Conv2d):
+    """The same for a convolution."""
 
     def reset_parameters(self) -> None:
         """Leave the weights as the allocator gave them."""
@@ -66,6 +73,68 @@ def mlp(  # noqa: PLR0913 - a factory's options are its arguments
     return nn.Sequential(*layers, affine(size, outputs))
 
 
+def convnet(  # noqa: PLR0913 - a factory's options are its arguments
+    inputs: tuple[int, ...],
+    outputs: int,
+    *,
+    channels: Sequence[int] = (16, 32),
+    kernel: int = 3,
+    activation: str = "ReLU",
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+    blank: bool = False,
+) -> nn.Sequential:
+    """Convolutions, each with an activation and a 2 × 2 maximum behind it, then one affine layer.
+
+    Args:
+        inputs: Shape of one image: (height, width), or (channels, height, width). Each convolution
+            halves height and width, rounded down; they must not become 0.
+        outputs: Width of the output: logits, or values.
+        channels: Of each convolution's output, at least one.
+        kernel: Height and width of the kernels, odd; the border is padded with zeros.
+        activation: One of :data:`ACTIVATIONS`.
+        batch_norm: Normalise before each activation.
+        dropout: Probability that an input of the affine layer is left out in training.
+        blank: Leave the weights undefined, to be loaded.
+    """
+    depth, height, width = _image(inputs)
+    _check_convnet(channels, kernel, activation)
+    layers: list[nn.Module] = [] if len(inputs) == 3 else [nn.Unflatten(1, (1, height))]
+    for following in channels:
+        convolution = _BlankConv2d if blank else nn.Conv2d
+        layers.append(convolution(depth, following, kernel, padding=kernel // 2))
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(following))
+        layers += [ACTIVATIONS[activation](), nn.MaxPool2d(2)]
+        depth, height, width = following, height // 2, width // 2
+    if not height * width:
+        raise ValueError(f"images of shape {inputs} are too small for {len(channels)} halvings")
+    layers.append(nn.Flatten())
+    if dropout:
+        layers.append(nn.Dropout(dropout))
+    affine = _Blank if blank else nn.Linear
+    return nn.Sequential(*layers, affine(depth * height * width, outputs))
+
+
+def _image(inputs: tuple[int, ...]) -> tuple[int, int, int]:
+    """Channels, height and width."""
+    if len(inputs) not in (2, 3):
+        raise ValueError(
+            f"expected images, (height, width) or (channels, height, width), got rows of {inputs}"
+        )
+    depth, height, width = inputs if len(inputs) == 3 else (1, *inputs)
+    return depth, height, width
+
+
+def _check_convnet(channels: Sequence[int], kernel: int, activation: str) -> None:
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"`activation` must be one of {sorted(ACTIVATIONS)}, got {activation!r}")
+    if not channels:
+        raise ValueError("`channels` must name at least one convolution")
+    if kernel < 1 or kernel % 2 == 0:
+        raise ValueError(f"`kernel` must be odd and positive, got {kernel}")
+
+
 ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = {
     "GELU": nn.GELU,
     "ReLU": nn.ReLU,
@@ -74,7 +143,11 @@ ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = {
     "Tanh": nn.Tanh,
 }
 
-OURS: Final[Mapping[str, Factory]] = {"linear": linear, "mlp": mlp}
+OURS: Final[Mapping[str, Factory]] = {
+    "convnet": convnet,
+    "linear": linear,
+    "mlp": mlp,
+}
 
 
 def build(

@@ -45,8 +45,16 @@ def one_by_one(modules: Sequence[nn.Module]) -> Together:
 
 
 def stacked(modules: Sequence[nn.Module]) -> Together:
-    """Networks of our own, alike but for their weights: one product per layer for all of them."""
-    layers = [_stack(alike) for alike in zip(*modules, strict=True)]
+    """Networks of our own, alike but for their weights: all of them in step, layer by layer.
+
+    Layers before the first with weights see inputs that are the same for all networks, (n, …);
+    those behind it see what each network made of them, (networks, n, …).
+    """
+    layers: list[Together] = []
+    apart = False
+    for alike in zip(*modules, strict=True):
+        layers.append(_stack(alike, apart))
+        apart = apart or isinstance(alike[0], nn.Linear | nn.Conv2d)
 
     def together(values: Tensor) -> Tensor:
         for layer in layers:
@@ -56,15 +64,28 @@ def stacked(modules: Sequence[nn.Module]) -> Together:
     return together
 
 
-def _stack(alike: Sequence[nn.Module]) -> Together:
-    """One layer for all networks: (n, in), or (networks, n, in), to (networks, n, out)."""
+def _stack(alike: Sequence[nn.Module], apart: bool) -> Together:
+    """One layer for all networks; ``apart`` where they have gone different ways before it."""
     layer = alike[0]
     if isinstance(layer, nn.Linear):
         return _affine(alike)  # type: ignore[arg-type]  # alike
-    if isinstance(layer, nn.BatchNorm1d):
+    if isinstance(layer, nn.Conv2d):
+        return _convolve(alike, apart)
+    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
         return _normalise(alike)  # type: ignore[arg-type]  # alike
-    assert isinstance(layer, (nn.Flatten, nn.Dropout, *ACTIVATIONS.values()))
+    if isinstance(layer, nn.Flatten | nn.MaxPool2d) and apart:
+        return lambda values: layer(values.flatten(0, 1)).unflatten(0, values.shape[:2])
+    assert isinstance(
+        layer, (nn.Flatten, nn.Unflatten, nn.MaxPool2d, nn.Dropout, *ACTIVATIONS.values())
+    )
     return layer  # the same for all, and not training
+
+
+def _convolve(alike: Sequence[nn.Module], apart: bool) -> Together:
+    """Each in turn: a convolution is work enough to be called by itself."""
+    if apart:
+        return lambda values: torch.stack([c(v) for c, v in zip(alike, values, strict=True)])
+    return lambda values: torch.stack([each(values) for each in alike])
 
 
 def _affine(alike: Sequence[nn.Linear]) -> Together:
@@ -80,9 +101,12 @@ def _affine(alike: Sequence[nn.Linear]) -> Together:
     return affine
 
 
-def _normalise(alike: Sequence[nn.BatchNorm1d]) -> Together:
+def _normalise(alike: Sequence[nn.BatchNorm1d | nn.BatchNorm2d]) -> Together:
+    planes = (1, 1) if isinstance(alike[0], nn.BatchNorm2d) else ()
+
     def each(name: str) -> Tensor:
-        return torch.stack([getattr(layer, name).detach() for layer in alike])[:, None]
+        stack = torch.stack([getattr(layer, name).detach() for layer in alike])
+        return stack.view(len(stack), 1, -1, *planes)
 
     scale = each("weight") / torch.sqrt(each("running_var") + alike[0].eps)
     shift = each("bias") - each("running_mean") * scale
