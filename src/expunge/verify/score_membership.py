@@ -103,7 +103,9 @@ def _area(positive: Numbers, negative: Numbers, again: Sequence[float], plan: Pl
     ideal, error, null = 0.5, 0.0, _null_area(sizes)
     if again:
         ideal, null = float(np.mean(again)), _within(intervals.one_more(again))
-        error = float(np.std(again, ddof=1)) / math.sqrt(len(again))
+        # An area over so few rows is known to half a row at best, though models agree on it.
+        spread = max(float(np.std(again, ddof=1)), 0.5 / min(sizes))
+        error = spread / math.sqrt(len(again))
     narrow, wide = (
         _widened(value, roc.auc_interval(value, *sizes, level), _off(error, len(again), level))
         for level in (0.9, 0.95)
