@@ -30,6 +30,7 @@ from expunge.storage.locks import alone_if_free
 from expunge.training import sql
 from expunge.training.site import Site
 from expunge.training.sql import Model
+from expunge.verify.gold_figures import Margins
 from expunge.verify.report import Report
 from expunge.verify.settings import Given, Settings
 
@@ -303,7 +304,8 @@ def _audited(site: Site, one: Owed, work: tuple[Executor, Progress]) -> Report:
 
 def _settings(one: Owed) -> Settings:
     fields = dict(one.settings)
-    return Settings(**{**fields, "rates": tuple(map(tuple, fields["rates"]))})
+    rates = tuple(map(tuple, fields.pop("rates")))
+    return Settings(**{**fields, "rates": rates, "further": Margins(**fields["further"])})
 
 
 def _end(site: Site, one: Owed, state: State, values: Mapping[str, str]) -> None:

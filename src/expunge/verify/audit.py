@@ -171,7 +171,7 @@ def _told(rows: Rows, answers: Answers, likes: Sequence[Ensemble], inside: Mask 
 
 def _checks(answers: Mapping[str, Answers], asked: Asked, settings: Settings) -> tuple[Check, ...]:
     plan = Plan(margin=settings.margin, seed=settings.seed)
-    margins = Margins(plan, settings.accuracy, settings.divergence)
+    margins = Margins(plan, settings.accuracy, settings.divergence, settings.further)
     return (
         *membership.checks(asked, settings),
         *gold_standard.checks(dict(answers), margins),

@@ -19,7 +19,8 @@ import numpy as np
 
 from expunge.metrics import divergence
 from expunge.metrics.arrays import Labels, Numbers
-from expunge.verify import beside, score_models, scores
+from expunge.verify import beside, gold_figures, score_models, scores
+from expunge.verify.gold_figures import Told
 from expunge.verify.report import Check, Curve, Group, Series
 from expunge.verify.score_plan import Ask, Plan, judged, unanswered
 
@@ -72,11 +73,13 @@ class Margins:
         plan: Of shares of rows.
         accuracy: Of accuracies, as a share of rows.
         divergence: Of Jensen–Shannon divergences. Unit: nats.
+        further: Of figures that are not needed to pass.
     """
 
     plan: Plan
     accuracy: float
     divergence: float
+    further: gold_figures.Margins
 
 
 def checks(groups: dict[str, Answers], margins: Margins) -> tuple[Check, ...]:
@@ -90,7 +93,8 @@ def checks(groups: dict[str, Answers], margins: Margins) -> tuple[Check, ...]:
     for name, answers in groups.items():
         found.append(_accurate(name, answers, margins.accuracy))
         found.append(_diverging(name, answers, margins.divergence))
-    return tuple(found)
+    further = {name: Told(of.classes, [of.served, *of.retrained]) for name, of in groups.items()}
+    return (*found, *gold_figures.checks(further, margins.further))
 
 
 def _scored(answers: Answers, plan: Plan) -> Check:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from expunge.core.errors import InputError
 from expunge.metrics import arrays
+from expunge.verify.gold_figures import Margins
 
 _LEAST_SHADOWS: Final = 4
 _LEAST_RETRAINS: Final = 2
@@ -28,6 +29,7 @@ class Settings:
             each other. Unit: nats.
         epsilon: What a lower bound of ε may reach. Unit: nats.
         seed: Of halves, trainings and draws.
+        further: How far figures that are not needed to pass may be from retrained models'.
     """
 
     shadows: int = 16
@@ -39,6 +41,7 @@ class Settings:
     divergence: float = 0.05
     epsilon: float = 0.5
     seed: int = 0
+    further: Margins = field(default_factory=Margins)
 
     def __post_init__(self) -> None:
         if self.shadows < _LEAST_SHADOWS or self.shadows % 2:
@@ -54,6 +57,8 @@ class Settings:
             raise InputError(f"`rates` must be pairs above 0 and below 0.5, got {self.rates}.")
         for name in ("accuracy", "divergence", "epsilon"):
             arrays.positive(getattr(self, name), name)
+        for name, margin in asdict(self.further).items():
+            arrays.positive(margin, name)
 
 
 @dataclass(frozen=True, slots=True)
