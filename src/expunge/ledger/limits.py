@@ -77,7 +77,8 @@ SOMETIMES: Final[Mapping[str, str]] = MappingProxyType(
         ),
         "absence-none": (
             "Absence from the served models is proved for none of the forgotten rows: they are "
-            "not known any more, or their ids came in again."
+            "not known any more, their ids came in again, or the models forgot by a method that "
+            "leaves no such proof."
         ),
         "rows-stay": (
             "The rows were not destroyed: the request did not ask for that, or was about some models "
