@@ -6,7 +6,7 @@
 A small ConvNet (7,690 parameters) learns 10,000 rows, and is to forget a random 1 % or, apart, 50 %
 of one class; three forget sets each. Each arm is 16 networks with 16 training seeds; retrained ones
 have 16 other seeds. Knobs were chosen by ``--tune``: twelve tries for each method and scenario (its
-defaults, seven draws, four neighbours of the best), on a forget set and three training seeds that the figures do not use, by
+defaults, seven draws, four neighbours of the best), on forget sets and training seeds that the figures do not use, by
 the gap to retraining in three accuracies. A try may walk over the rows that stay twice at most, a
 fifth of retraining. All tries and their gaps stand in ``results/empirical_knobs.json``.
 """
@@ -40,7 +40,12 @@ from expunge.methods.empirical.protocol import Posthoc
 FIRST = ("fine-tuning", "gradient-ascent", "neg-grad-plus", "scrub", "scrub-r", "salun", "msg")
 KNOBS = Path(__file__).parent / "results" / "empirical_knobs.json"
 COLUMNS = ("forget", "retain", "test", "gap", "activation", "auc", "tpr", "klom", "share")
-_TUNING_SET, _TUNING_SEEDS, _TRIES = 100, (5_000, 5_001, 5_002), 12
+# Forget sets and training seeds that knobs are chosen by. Rows drawn at random are like any others;
+# classes are not, so three of them choose, seldom, sometimes and often mistaken for another (sneakers,
+# dresses, coats). The figures are about three others.
+_REFERENCE = (5_000, 5_001, 5_002)
+_TUNING = {"random": ((100,), _REFERENCE), "half_class": ((103, 109, 114), _REFERENCE[:1])}
+_TRIES = 12
 _DRAWS = 8
 _PASSES = 2
 
@@ -76,13 +81,16 @@ def within_passes(method: Posthoc) -> Posthoc:
 def tune(wanted: Sequence[str], scenarios: Sequence[str], task: Task, folder: Path) -> None:
     """Try knobs, and write all tries down beside those that were there."""
     for scenario in scenarios:
-        arm = Arm(task, scenario, _TUNING_SET, folder)
-        never = [arm.retrained(seed) for seed in _TUNING_SEEDS]
-        report.say(f"{scenario}: retrained {_accuracies(never)}")
+        numbers, seeds = _TUNING[scenario]
+        arms = [Arm(task, scenario, number, folder) for number in numbers]
+        never = [[arm.retrained(seed) for seed in _REFERENCE] for arm in arms]
+        for each in never:
+            report.say(f"{scenario}: retrained {_accuracies(each)}")
         for name in wanted:
             tries: list[dict[str, Any]] = []
             for number in range(_TRIES):
-                tries.append(_try(arm, _candidate(name, number, tries), never))
+                method = _candidate(name, number, tries)
+                tries.append(_try(method, seeds, list(zip(arms, never, strict=True))))
             best = _best(tries)
             report.say(f"{scenario:10} {name:16} gap {best['gap']:.2f} with {best['knobs']}")
             # Read again: somebody may tune another scenario at the same time.
@@ -103,15 +111,21 @@ def _best(tries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return min(tries, key=lambda each: float(each["gap"]))
 
 
-def _try(arm: Arm, method: Posthoc, never: Sequence[Said]) -> dict[str, Any]:
+def _try(
+    method: Posthoc, seeds: Sequence[int], arms: Sequence[tuple[Arm, list[Said]]]
+) -> dict[str, Any]:
+    gaps, accuracies = [], []
     try:
-        said = [arm.forgotten(method, seed) for seed in _TUNING_SEEDS]
+        for arm, never in arms:
+            said = [arm.forgotten(method, seed) for seed in seeds]
+            gaps.append(scores.gap(said, never))
+            accuracies.append(np.mean([one.accuracies for one in said], axis=0).round(3).tolist())
     except UnlearningDiverged:
         return {"knobs": knobs.as_json(method), "gap": 100.0, "diverged": True}
     return {
         "knobs": knobs.as_json(method),
-        "gap": scores.gap(said, never),
-        "accuracies": np.mean([one.accuracies for one in said], axis=0).round(3).tolist(),
+        "gap": float(np.mean(gaps)),
+        "accuracies": accuracies,
     }
 
 
@@ -197,7 +211,7 @@ def main() -> None:
     out |= {"rows": scale.rows, "networks_per_arm": scale.networks, "forget_sets": scale.sets}
     out |= {"passes_at_most": _PASSES, "tries": _TRIES, "quick": given.quick}
     out["processor_seconds_of_networks"] = spent
-    report.publish("empirical", {**out, "total_seconds": time.perf_counter() - began})
+    report.publish("empirical", {**out, "seconds_of_this_run": time.perf_counter() - began})
 
 
 if __name__ == "__main__":
