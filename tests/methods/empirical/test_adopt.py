@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ import expunge
 from expunge.core.errors import ForgettingNotAchieved, InputError, UnknownName
 from expunge.core.types import Guarantee
 from expunge.learners.seeding import one_thread
-from expunge.methods.empirical import POSTHOC, auto, figures
+from expunge.methods.empirical import POSTHOC, auto, figures, work
 from expunge.methods.empirical.auto import Auto, Judge, split
 from expunge.methods.empirical.figures import Seen
 from expunge.methods.empirical.fine_tuning import FineTuning
@@ -155,12 +157,21 @@ def test_no_time_is_said_so(adopted):
     assert "time was over" in outcome.why
 
 
-def test_time_that_ends_on_the_way_is_no_success(adopted):
-    strict = Auto(accuracy_points=-60, auc_margin=0.12)
-    steps: list[int] = []
-    outcome = adopted.forget(strict, budget_s=0.05, progress=steps.append)
+def test_time_that_ends_on_the_way_is_no_success(adopted, monkeypatch):
+    now = [time.perf_counter()]
+    clock = SimpleNamespace(perf_counter=lambda: now[0])
+    for module in (auto, work):
+        monkeypatch.setattr(module, "time", clock)
+
+    def later(_: int) -> None:
+        now[0] += 1.0
+
+    outcome = adopted.forget(
+        Auto(accuracy_points=-60, auc_margin=0.12), budget_s=60, progress=later
+    )
     assert not outcome.achieved
     assert outcome.tried[-1].outcome == "out of time"
+    assert 0 < outcome.tried[-1].steps <= 61
 
 
 def test_divergences_are_trials_like_others(adopted, monkeypatch):
