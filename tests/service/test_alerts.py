@@ -74,6 +74,7 @@ def exported(home) -> set[str]:
     """All that a server exports once something has happened."""
     home.ingest("people", people(60), id="id", subject="who")
     home.train("m", home.dataset("people").view("y"), Sharded(Tiny(), shards=1, slices=1))
+    home.verify("m")
     forget.accept(home.site, "people", Wanted(("s1",)), Terms(regime="gdpr"))
     telemetry = Telemetry(home.site, InProcessQueue())
     telemetry.accepted("erase", 1, 0.001)

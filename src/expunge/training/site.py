@@ -121,6 +121,12 @@ def forget_leftovers(site: Site) -> None:
             disk.remove(site.replays)
 
 
+def audit_folder(site: Site, dataset: str, model: str) -> Path:
+    """Where audits keep what they train, named by the folders of a dataset and a model."""
+    site.audits.mkdir(mode=0o700, exist_ok=True)
+    return site.audits / dataset / model
+
+
 def forget_audits(site: Site, folder: str) -> None:
     """Destroy all models that audits trained on a dataset, named by its folder.
 

@@ -30,7 +30,7 @@ from expunge.storage.locks import alone
 from expunge.training import ensemble, sql
 from expunge.training.basis import Basis, in_home
 from expunge.training.ensemble import Ensemble
-from expunge.training.site import Site
+from expunge.training.site import Site, audit_folder
 from expunge.training.sql import Model, Version
 from expunge.verify import audited_rows, gold_standard, membership, score_curves, shadows
 from expunge.verify.audited_rows import Rows
@@ -77,7 +77,8 @@ def audit(
         scene = _look(site, model, given.unseen_dataset)
         groups, inside = _rows(scene, given, settings)
         served = ensemble.load(model, scene.version, scene.basis.ground.dataset.schema)
-        folder = site.audits / scene.basis.ground.dataset.folder.name / model.folder.name
+        dataset = scene.basis.ground.dataset.folder.name
+        folder = audit_folder(site, dataset, model.folder.name)
         likes = _compared(scene, folder, settings, work)
         answers = {name: _answers(rows, served, likes[1]) for name, rows in groups.items()}
         told = {
@@ -143,7 +144,6 @@ def _compared(
     scene: _Scene, folder: Path, settings: Settings, work: tuple[Executor, Progress]
 ) -> tuple[list[Ensemble], list[Ensemble]]:
     """Shadow models and retrained ones, built together so that no worker waits."""
-    folder.parent.parent.mkdir(mode=0o700, exist_ok=True)
     arguments = scene.basis, scene.model, folder
     wanted = shadows.shadows(*arguments, settings.shadows, settings.seed)
     wanted += shadows.retrains(*arguments, settings.retrains, settings.seed)
