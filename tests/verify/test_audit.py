@@ -115,7 +115,8 @@ def test_a_rebuilt_model_passes_and_an_untouched_one_under_its_name_fails(home: 
     tampered = home.audit("m", unseen=STRANGERS, settings=FAST)
     assert tampered.verdict == "failed"
     assert tampered.level == 0
-    for name in ("lira-auc", "confidence-auc", "gold-scores", "gold-accuracy-forgotten"):
+    attacks = ("lira-auc", "confidence-auc", "rmia-auc", "label-only-auc")
+    for name in (*attacks, "gold-scores", "gold-accuracy-forgotten"):
         assert check(tampered, name).verdict == "failed", name
     assert check(tampered, "gold-divergence-forgotten").verdict == "failed"
     assert check(tampered, "epsilon-bound").verdict == "failed"

@@ -3,7 +3,8 @@
 A request's rows are destroyed when the constituents that it touched are whole again, its undo
 window is over, and no legal hold keeps them; whatever else is rebuilt meanwhile. Rows go first: a
 builder that still holds an old plan finds their commitments gone and builds nothing. Then the
-packs, each behind its lock, and all that audits trained on the dataset. May be killed at any line; running it again finishes it.
+packs, each behind its lock, and all that audits trained on the dataset. May be killed at any line;
+running it again finishes it.
 """
 
 from __future__ import annotations

@@ -81,10 +81,7 @@ def audit(
         folder = audit_folder(site, dataset, model.folder.name)
         likes = _compared(scene, folder, settings, work)
         answers = {name: _answers(rows, served, likes[1]) for name, rows in groups.items()}
-        told = {
-            name: _told(rows, answers[name], likes[0], inside if name == "retained" else None)
-            for name, rows in groups.items()
-        }
+        told = _all_told(groups, answers, likes[0], inside)
     asked = Asked(told["forgotten"], told["retained"], told.get("unseen"))
     checks = _checks(answers, asked, settings)
     curves = (*score_curves.of(membership.scored(asked)), gold_standard.tradeoff(answers))
@@ -162,11 +159,25 @@ def _answers(rows: Rows, served: Ensemble, retrained: Sequence[Ensemble]) -> Ans
     )
 
 
-def _told(rows: Rows, answers: Answers, likes: Sequence[Ensemble], inside: Mask | None) -> Told:
-    """Signals of one group; without ``inside``, its rows are in no shadow."""
-    signals = np.array([rows.phi(rows.answers(one)) for one in likes])
-    member = np.zeros(signals.shape, np.bool_) if inside is None else inside
-    return Told.of(answers.phi, answers.retrained_phi, signals, member)
+def _all_told(
+    groups: Mapping[str, Rows],
+    answers: Mapping[str, Answers],
+    likes: Sequence[Ensemble],
+    inside: Mask,
+) -> dict[str, Told]:
+    """What models said of each group; rows that stay are in half of the shadows, others in none."""
+    signals = {
+        name: np.array([rows.phi(rows.answers(one)) for one in likes])
+        for name, rows in groups.items()
+    }
+    a = membership.chosen_a(signals["retained"], inside)
+    found = {}
+    for name, of in answers.items():
+        member = inside if name == "retained" else np.zeros(signals[name].shape, np.bool_)
+        models = np.array([of.served, *of.retrained])
+        hits = (models.argmax(axis=2) == of.classes).astype(np.float64)
+        found[name] = Told.of((of.phi, of.retrained_phi), signals[name], member, a, hits)
+    return found
 
 
 def _checks(answers: Mapping[str, Answers], asked: Asked, settings: Settings) -> tuple[Check, ...]:

@@ -16,13 +16,15 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from scipy import special
 
 from expunge.core import rng
-from expunge.metrics import chance, lira, one_run, roc
+from expunge.metrics import chance, lira, one_run, rmia, roc
 from expunge.metrics.arrays import Mask, Numbers
 from expunge.verify import beside, score_membership, scores
 from expunge.verify.report import RETRAINED, Check
@@ -65,6 +67,24 @@ _CONTROL: Final = Ask(
     ("retained", "unseen"),
     needed=False,
 )
+_RMIA: Final = Ask(
+    "rmia-auc",
+    "membership",
+    "Are forgotten rows more probable, against other models, than unseen ones are?",
+    "AUC",
+    "Zarifzadeh et al., arXiv:2312.03262, section 3",
+    ("forgotten", "unseen"),
+    needed=False,
+)
+_LABELS: Final = Ask(
+    "label-only-auc",
+    "membership",
+    "Is it right about forgotten rows more often than about unseen ones? (classes alone)",
+    "AUC",
+    "Choquette-Choo et al., arXiv:2007.14321, section 3.1",
+    ("forgotten", "unseen"),
+    needed=False,
+)
 _EXPOSED: Final = Ask(
     "retained-exposure",
     "retained",
@@ -95,19 +115,56 @@ class Told:
         retrained: Of retrained models, (retrained, n).
         ratios: Scores of the audited model by LiRA, (n,).
         again: Of retrained models, (retrained, n).
+        robust: Scores by RMIA: of the audited model, and behind it of retrained ones.
+        hits: Whether they are right: of the audited model, and behind it of retrained ones.
     """
 
     served: Numbers
     retrained: Numbers
     ratios: Numbers
     again: Numbers
+    robust: Numbers
+    hits: Numbers
 
     @classmethod
-    def of(cls, served: Numbers, retrained: Numbers, shadows: Numbers, member: Mask) -> Told:
-        """From signals; ``member`` says which shadow was trained on which row, (shadows, n)."""
+    def of(
+        cls,
+        signals: tuple[Numbers, Numbers],
+        shadows: Numbers,
+        member: Mask,
+        a: float,
+        hits: Numbers,
+    ) -> Told:
+        """From signals (phi).
+
+        Args:
+            signals: Of the audited model, (n,), and of retrained ones, (retrained, n).
+            shadows: Of shadow models, (shadows, n).
+            member: Which of them was trained on which row, (shadows, n).
+            a: Of RMIA, as shadow models have it among themselves: :func:`chosen_a`.
+            hits: As the attribute.
+        """
+        served, retrained = signals
         fit = lira.outside(shadows, member)
         again = np.array([fit.surprise(one) for one in retrained])
-        return cls(served, retrained, fit.surprise(served), again)
+        robust = np.array(
+            [
+                rmia.ratios_offline(_chances(one), _chances(shadows), member, a)
+                for one in (served, *retrained)
+            ]
+        )
+        return cls(served, retrained, fit.surprise(served), again, robust, hits)
+
+
+def chosen_a(shadows: Numbers, member: Mask) -> float:
+    """RMIA's ``a``, from shadow models and rows that half of them learnt; never from the audited."""
+    return rmia.choose_a(_chances(shadows), member)
+
+
+def _chances(signals: Numbers) -> Numbers:
+    """Probability of the true class, from phi."""
+    chances: Numbers = special.expit(signals)
+    return chances
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +188,7 @@ def checks(asked: Asked, settings: Settings) -> tuple[Check, ...]:
         (_rate(fpr, needed=number == 0), replace(plan, fpr=fpr, margin=margin))
         for number, (fpr, margin) in enumerate(settings.rates)
     ]
-    asks = (_FIRST, _LIRA, *(ask for ask, _ in rates), _EPSILON, _CONTROL, _EXPOSED)
+    asks = (_FIRST, _LIRA, *(ask for ask, _ in rates), _RMIA, _LABELS, _EPSILON, _CONTROL, _EXPOSED)
     if asked.unseen is None:
         why = (
             "No rows were given that no model has seen (`unseen`). Forgotten rows can only be told "
@@ -139,10 +196,14 @@ def checks(asked: Asked, settings: Settings) -> tuple[Check, ...]:
         )
         return tuple(unanswered(one, why) for one in asks)
     plain, ratios = _signals(asked, asked.unseen), _ratios(asked, asked.unseen)
+    robust = _behind(asked, asked.unseen, lambda told: told.robust)
+    hits = _behind(asked, asked.unseen, lambda told: told.hits)
     found = [
         _seeing(score_membership.auc(_FIRST, plain, plan), plain, plan),
         _seeing(score_membership.auc(_LIRA, ratios, plan), ratios, plan),
         *(_rated(ask, ratios, of_rate) for ask, of_rate in rates),
+        _seeing(score_membership.auc(_RMIA, robust, plan), robust, plan),
+        _seeing(score_membership.auc(_LABELS, hits, plan), hits, plan),
         _bound(ratios, settings.epsilon, settings.seed),
         score_membership.control(_CONTROL, ratios, plan),
         _exposed(asked, asked.unseen, plan),
@@ -190,6 +251,20 @@ def _ratios(asked: Asked, unseen: Told) -> Scores:
             "retained": asked.retained.ratios,
             "retrained_forgotten": asked.forgotten.again,
             "retrained_unseen": unseen.again,
+        }
+    )
+
+
+def _behind(asked: Asked, unseen: Told, of: Callable[[Told], Numbers]) -> Scores:
+    """Scores of which the first is the audited model's, and those behind it retrained ones'."""
+    forgotten, retained, other = (of(told) for told in (asked.forgotten, asked.retained, unseen))
+    return scores.of(
+        {
+            "forgotten": forgotten[0],
+            "unseen": other[0],
+            "retained": retained[0],
+            "retrained_forgotten": forgotten[1:],
+            "retrained_unseen": other[1:],
         }
     )
 

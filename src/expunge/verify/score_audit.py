@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from expunge.core.errors import InputError
-from expunge.verify import score_curves, score_membership, score_models
+from expunge.verify import score_curves, score_membership, score_models, score_planted
 from expunge.verify.report import FORMAT, Check, Report, level_of
 from expunge.verify.score_plan import Ask, Plan, missing, unanswered
 from expunge.verify.scores import Scores
@@ -91,6 +91,30 @@ ASKS: Final = (
         needed=False,
     ),
     Ask(
+        "canary-exposure",
+        "canaries",
+        "Are planted secrets better known than others of their form, which nobody learnt?",
+        "bits",
+        "Carlini et al., arXiv:1802.08232, section 4.3",
+        ("canaries", "references"),
+    ),
+    Ask(
+        "backdoor-hits",
+        "canaries",
+        "Do planted triggers work as seldom as in models that never learnt them?",
+        "share of queries",
+        "Sommer et al., arXiv:2003.04247, section 4",
+        ("backdoor_hits", "backdoor_never"),
+    ),
+    Ask(
+        "relearn-time",
+        "relearn",
+        "Does it learn the forgotten rows again as slowly as models that never saw them?",
+        "times",
+        "Chundawat et al., arXiv:2201.05629, section V-C",
+        ("relearn_served", "relearn_retrained"),
+    ),
+    Ask(
         "control-retained",
         "retained",
         "Would the first question have seen rows that the model did learn?",
@@ -111,6 +135,9 @@ _ANSWERS: Final[Mapping[str, Callable[[Ask, Scores, Plan], Check]]] = MappingPro
         "gold-scores": score_models.wins,
         "klom": score_models.divergent,
         "forgetting-quality": score_models.quality,
+        "canary-exposure": score_planted.canaries,
+        "backdoor-hits": score_planted.backdoors,
+        "relearn-time": score_planted.relearning,
         "control-retained": score_membership.control,
         "unseen-scores": score_models.wins,
     }
@@ -178,6 +205,8 @@ def _settings(scores: Scores, plan: Plan) -> dict[str, Any]:
         "fpr": plan.fpr,
         "klom_margin": plan.nats,
         "quality_margin": plan.ratio,
+        "exposure_margin": plan.bits,
+        "relearn_margin": plan.speed,
         "draws": plan.draws,
         "seed": plan.seed,
         "arrays": {

@@ -24,6 +24,8 @@ class Plan:
         fpr: Rate of false alarms at which rows are counted; in (0, 0.5).
         nats: How far KLOM may be above that of retrained models. Unit: nats.
         ratio: How far F over F of retraining may be from 1.
+        bits: How far the mean exposure of canaries may be from its ideal. Unit: bits.
+        speed: How far the anamnesis index may be from 1.
         draws: How often populations of models are mixed, to see what chance does.
         seed: What the mixing depends on.
     """
@@ -32,6 +34,8 @@ class Plan:
     fpr: float = 0.01
     nats: float = 0.5
     ratio: float = 0.2
+    bits: float = 0.5
+    speed: float = 0.25
     draws: int = 99
     seed: int = 0
 
@@ -39,7 +43,8 @@ class Plan:
         for name, value in (("margin", self.margin), ("fpr", self.fpr)):
             if not 0 < value < 0.5:
                 raise InputError(f"`{name}` must be above 0 and below 0.5, got {value}.")
-        for name, value in (("nats", self.nats), ("ratio", self.ratio)):
+        for name in ("nats", "ratio", "bits", "speed"):
+            value = getattr(self, name)
             if not 0 < value < math.inf:
                 raise InputError(f"`{name}` must be positive, got {value}.")
         if self.draws < 19:

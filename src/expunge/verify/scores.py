@@ -28,8 +28,10 @@ Numbers: TypeAlias = NDArray[np.float64]
 Kind: TypeAlias = Literal["score", "margin", "phi", "confidence", "loss"]
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-VECTORS: Final = ("forgotten", "unseen", "retained")
-"""Arrays of one model: (rows,)."""
+COUNTS: Final = ("backdoor_hits", "backdoor_never", "relearn_served", "relearn_retrained")
+"""Arrays of whole numbers, whatever the kind: hits (1) and misses (0); steps, −1 for never."""
+VECTORS: Final = ("forgotten", "unseen", "retained", "canaries", "references", *COUNTS)
+"""Arrays of one axis: (rows,), (queries,) or (runs,)."""
 POPULATIONS: Final = (
     *("retrained_forgotten", "retrained_unseen", "shadow_in", "shadow_out"),
     *("forgotten_models", "never_models"),
@@ -137,6 +139,8 @@ def _checked(name: str, values: Any, kind: Kind) -> Numbers:  # noqa: ANN401 - a
 
 
 def _turned(name: str, numbers: Numbers, kind: Kind) -> Numbers:
+    if name in COUNTS:
+        return numbers
     if kind == "loss":
         if numbers.min() < 0:
             raise InputError(f"`{name}` holds a negative loss. Expected 0 or more: --kind margin?")

@@ -1,20 +1,24 @@
 """Find a method and its knobs in the time that there is, under constraints that are measured.
 
-Candidates are tried in turn: each method's defaults first, then draws from its ranges, and in the second half of the tries neighbours of its best so far. A candidate is stopped at the first epoch at
-which it keeps both constraints, on one half of the validation rows: accuracy has not fallen by more than so many points, and losses tell forgotten rows from
-unseen ones of their class no better than so. The candidates that keep them, the one with most room first, are confirmed
-on the other half, from which the figures of the outcome come (they are a little flattering where a second candidate had to be looked at).
-Where none is confirmed, the outcome is :class:`NotAchieved`, with all that was tried: never a broken network.
+Candidates are tried in turn: each method's defaults first, then draws from its ranges, and in the
+second half of the tries neighbours of its best so far. A candidate is stopped at the first epoch at
+which it keeps both constraints, on one half of the validation rows: accuracy has not fallen by more
+than so many points, and losses tell forgotten rows from unseen ones of their class no better than
+so. The candidates that keep them, the one with most room first, are confirmed on the other half,
+from which the figures of the outcome come (they are a little flattering where a second candidate
+had to be looked at). Where none is confirmed, the outcome is :class:`NotAchieved`, with all that
+was tried: never a broken network.
 
-What this cannot say: an attack on the losses of all rows together is a weak one, so "kept" is a lower bound on what is
-left; and an AUC of 0.5 is what a *retrained* network has only where rows to forget are like unseen ones of their class. Where they are not,
-compare with a network that was trained again. Costs as many runs as fit into the budget, and a forward pass over rows to forget and validation
-rows in each epoch. Fails, by saying so, where there are too few rows to see anything: a retrained network must have a chance of 9
-in 10 to be within the margin.
+What this cannot say: an attack on the losses of all rows together is a weak one, so "kept" is a
+lower bound on what is left; and an AUC of 0.5 is what a *retrained* network has only where rows to
+forget are like unseen ones of their class. Where they are not, compare with a network that was
+trained again. Costs as many runs as fit into the budget, and a forward pass over rows to forget and
+validation rows in each epoch. Fails, by saying so, where there are too few rows to see anything: a
+retrained network must have a chance of 9 in 10 to be within the margin.
 
 References:
-    Random search: Bergstra and Bengio, JMLR 13 (2012). Stopping where forgotten rows are as wrong as unseen ones: Kurmanji et
-    al., arXiv:2302.09880, section 3 (rewinding).
+    Random search: Bergstra and Bengio, JMLR 13 (2012). Stopping where forgotten rows are as wrong
+    as unseen ones: Kurmanji et al., arXiv:2302.09880, section 3 (rewinding).
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """Bad Teacher: learn what a network that knows nothing says about the rows to forget.
 
-Two teachers: on rows to forget a freshly drawn network of the same make, on rows that stay the network as it
-was. The student follows KL(teacher ‖ student). Costs ``epochs`` passes over the rows to forget and a part of those that stay, and one of each teacher. Fails
-by construction where rows like the forgotten ones stay: a retrained network is right about most of them, and the bad teacher
+Two teachers: on rows to forget a freshly drawn network of the same make, on rows that stay the
+network as it was. The student follows KL(teacher ‖ student). Costs ``epochs`` passes over the rows
+to forget and a part of those that stay, and one of each teacher. Fails by construction where rows
+like the forgotten ones stay: a retrained network is right about most of them, and the bad teacher
 is not, which gives them away. Refuses networks with layers that cannot be drawn anew.
 
 References:
     Chundawat et al., "Can Bad Teaching Induce Forgetting? Unlearning in Deep Networks Using an
-    Incompetent Teacher", AAAI 2023, arXiv:2205.08096, section 4, equation 2. Defaults: their code: 30 % of the rows that stay, one epoch of
-    Adam at 10⁻⁴, T = 1.
+    Incompetent Teacher", AAAI 2023, arXiv:2205.08096, section 4, equation 2. Defaults: their code:
+    30 % of the rows that stay, one epoch of Adam at 10⁻⁴, T = 1.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """CT: transpose every convolution's kernels, then fine-tune on the rows that stay.
 
-A transposed kernel sees images mirrored at their diagonal: the network keeps all its weights, and loses what it did with
-them. Costs ``epochs`` passes over the rows that stay. Uses the rows to forget not at all. Fails with few epochs, as the network
-begins far away; refuses networks without square kernels larger than 1 × 1.
+A transposed kernel sees images mirrored at their diagonal: the network keeps all its weights, and
+loses what it did with them. Costs ``epochs`` passes over the rows that stay. Uses the rows to
+forget not at all. Fails with few epochs, as the network begins far away; refuses networks without
+square kernels larger than 1 × 1.
 
 References:
     Fifth solution of the NeurIPS 2023 unlearning challenge, named Convolution Transpose in Cadet et
-    al., "Deep Unlearn", arXiv:2410.01276, section 3. Defaults: their code (xcadet/deepunlearn, d3dacb6): three epochs, rate 0.001 falling as a
-    cosine, momentum 0.9, weight decay 5·10⁻⁴.
+    al., "Deep Unlearn", arXiv:2410.01276, section 3. Defaults: their code (xcadet/deepunlearn,
+    d3dacb6): three epochs, rate 0.001 falling as a cosine, momentum 0.9, weight decay 5·10⁻⁴.
 """
 
 from __future__ import annotations

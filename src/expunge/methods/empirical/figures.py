@@ -1,10 +1,11 @@
 """Figures of a network before and after it forgot: accuracies, losses, and what gives rows away.
 
 ``forget_auc`` says how well the losses of rows to forget are told from those of rows never seen:
-0.5 not at all, 1 perfectly, whichever of the two is larger. Rows are compared within their classes, because a retrained network is
-worse about a class of which rows were forgotten, whether it saw them or not. Even so, 0.5 is what a retrained network gives only where
-the rows to forget are like the unseen ones within their class. Where they are not (noisy, rare, chosen by hand), the
-reference is a network that was trained again without them.
+0.5 not at all, 1 perfectly, whichever of the two is larger. Rows are compared within their classes,
+because a retrained network is worse about a class of which rows were forgotten, whether it saw them
+or not. Even so, 0.5 is what a retrained network gives only where the rows to forget are like the
+unseen ones within their class. Where they are not (noisy, rare, chosen by hand), the reference is a
+network that was trained again without them.
 
 References:
     Carlini et al., IEEE S&P 2022, arXiv:2112.03570, section II-C (attacks by the loss); Hayes et

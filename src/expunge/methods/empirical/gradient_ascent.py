@@ -1,16 +1,16 @@
 """Gradient ascent on the rows to forget, bounded, with a repair on those that stay.
 
-Plain ascent has no end: the cross-entropy of a row is not bounded, and a few steps too many leave
-a network that is useless, and tells by huge losses who was forgotten. Here a row that has come to ``ceiling``
-gives no gradient any more, and ``repair_epochs`` of fine-tuning follow. Costs ``epochs`` passes over the rows to forget,
-and ``repair_epochs`` over those that stay. Fails by too little at small rates, by too much at
-large ones; what the repair brings back may be what was to go.
+Plain ascent has no end: the cross-entropy of a row is not bounded, and a few steps too many leave a
+network that is useless, and tells by huge losses who was forgotten. Here a row that has come to
+``ceiling`` gives no gradient any more, and ``repair_epochs`` of fine-tuning follow. Costs
+``epochs`` passes over the rows to forget, and ``repair_epochs`` over those that stay. Fails by too
+little at small rates, by too much at large ones; what the repair brings back may be what was to go.
 
 References:
     Golatkar, Achille and Soatto, "Eternal Sunshine of the Spotless Net", CVPR 2020,
     doi:10.1109/CVPR42600.2020.00932, section 6 ("Negative Gradient"); Thudi et al., "Unrolling
-    SGD", EuroS&P 2022, arXiv:2109.13398, section 5. The bound and the repair are ours. Defaults of rate and
-    epochs: Jia et al., NeurIPS 2023 (arXiv:2304.04934), their code.
+    SGD", EuroS&P 2022, arXiv:2109.13398, section 5. The bound and the repair are ours. Defaults of
+    rate and epochs: Jia et al., NeurIPS 2023 (arXiv:2304.04934), their code.
 """
 
 from __future__ import annotations

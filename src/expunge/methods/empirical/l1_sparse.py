@@ -1,13 +1,14 @@
 """l1-sparse: fine-tune with a penalty on the sum of all |weights|, which fades out.
 
-Weights that the rows that stay do not hold up go towards zero, and what was memorised with them. The penalty's weight falls
-linearly over the epochs. Costs ``epochs`` passes over the rows that stay. Fails with a large penalty, which takes accuracy, and
-with a small one, where it is fine-tuning.
+Weights that the rows that stay do not hold up go towards zero, and what was memorised with them.
+The penalty's weight falls linearly over the epochs. Costs ``epochs`` passes over the rows that
+stay. Fails with a large penalty, which takes accuracy, and with a small one, where it is
+fine-tuning.
 
 References:
     Jia et al., "Model Sparsity Can Simplify Machine Unlearning", NeurIPS 2023, arXiv:2304.04934,
-    section 4, equation 3 (ℓ1-sparse MU). Defaults: their code (OPTML-Group/Unlearn-Sparse, 80ba55d): 10⁻⁴ to 5·10⁻⁴, here the former;
-    rate 0.01, ten epochs.
+    section 4, equation 3 (ℓ1-sparse MU). Defaults: their code (OPTML-Group/Unlearn-Sparse,
+    80ba55d): 10⁻⁴ to 5·10⁻⁴, here the former; rate 0.01, ten epochs.
 """
 
 from __future__ import annotations

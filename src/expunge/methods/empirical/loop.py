@@ -1,8 +1,8 @@
 """The one loop that runs a post-hoc method, and what comes out of it.
 
-The network that is given stays as it is, byte for byte, modes included: a copy is changed and returned. So an error, an interruption
-or a divergence leaves nothing half done. Equal seeds give equal bytes on one thread of the
-same machine; the process' generators are put back.
+The network that is given stays as it is, byte for byte, modes included: a copy is changed and
+returned. So an error, an interruption or a divergence leaves nothing half done. Equal seeds give
+equal bytes on one thread of the same machine; the process' generators are put back.
 """
 
 from __future__ import annotations

@@ -1,15 +1,18 @@
 """MSG: draw the weights anew that neither forgetting nor remembering cares for, then fine-tune.
 
-In each convolution, the weights whose gradient of CE(retain) − CE(forget) is smallest are drawn anew, and the network
-is fine-tuned on the rows that stay, where the weights that were kept change at a tenth of the rate. Networks without
-convolutions have their affine layers treated so, the last one excepted. Costs two passes over as many rows as are forgotten, and
-``epochs`` over those that stay. Fails with few epochs: a part of each layer is noise at first; refuses a network of a single affine layer.
+In each convolution, the weights whose gradient of CE(retain) − CE(forget) is smallest are drawn
+anew, and the network is fine-tuned on the rows that stay, where the weights that were kept change
+at a tenth of the rate. Networks without convolutions have their affine layers treated so, the last
+one excepted. Costs two passes over as many rows as are forgotten, and ``epochs`` over those that
+stay. Fails with few epochs: a part of each layer is noise at first; refuses a network of a single
+affine layer.
 
 References:
-    Second solution of the NeurIPS 2023 unlearning challenge, named Masked Small Gradients in Cadet et al., "Deep
-    Unlearn", arXiv:2410.01276, section 3. Defaults: their code (xcadet/deepunlearn, d3dacb6): 30 %
-    of each layer, five epochs, rate 0.001 rising to its height in the middle, momentum 0.9, weight decay 5·10⁻⁴. It draws normal weights after He; we draw as
-    the layer itself does.
+    Second solution of the NeurIPS 2023 unlearning challenge, named Masked Small Gradients in Cadet
+    et al., "Deep Unlearn", arXiv:2410.01276, section 3. Defaults: their code (xcadet/deepunlearn,
+    d3dacb6): 30 % of each layer, five epochs, rate 0.001 rising to its height in the middle,
+    momentum 0.9, weight decay 5·10⁻⁴. It draws normal weights after He; we draw as the layer itself
+    does.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """NegGrad+: descend on the rows that stay and ascend on those to forget, in the same steps.
 
-Each step has a batch of both: L = a CE(retain) − (1 − a) CE(forget). Costs ``epochs`` passes
-over the rows that stay, each step with a second batch. Fails with a small ``retained_weight`` or a
-long training: the second term is not bounded, so forgotten rows become known by their large
-losses (set ``ceiling``, which is ours, or stop earlier). A network with few rows to forget sees each of them many times in an epoch.
+Each step has a batch of both: L = a CE(retain) − (1 − a) CE(forget). Costs ``epochs`` passes over
+the rows that stay, each step with a second batch. Fails with a small ``retained_weight`` or a long
+training: the second term is not bounded, so forgotten rows become known by their large losses (set
+``ceiling``, which is ours, or stop earlier). A network with few rows to forget sees each of them
+many times in an epoch.
 
 References:
     Kurmanji et al., "Towards Unbounded Machine Unlearning", NeurIPS 2023, arXiv:2302.09880,

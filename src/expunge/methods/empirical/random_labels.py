@@ -1,14 +1,15 @@
 """Random labels: teach wrong classes for the rows to forget, and the right ones for the others.
 
-In each epoch the rows to forget get other labels, each a class that is not their own, and then the rows that stay
-are learnt as they are. Costs ``epochs`` passes over all rows. Fails by teaching confident mistakes at large rates:
-forgotten rows are then wrong where rows that were never seen are mostly right, which gives them away.
+In each epoch the rows to forget get other labels, each a class that is not their own, and then the
+rows that stay are learnt as they are. Costs ``epochs`` passes over all rows. Fails by teaching
+confident mistakes at large rates: forgotten rows are then wrong where rows that were never seen are
+mostly right, which gives them away.
 
 References:
     Golatkar, Achille and Soatto, "Eternal Sunshine of the Spotless Net", CVPR 2020,
     doi:10.1109/CVPR42600.2020.00932, section 6 ("Random Labels"); Graves, Nagisetty and Ganesh,
-    "Amnesiac Machine Learning", AAAI 2021, section 4.1. Defaults: Fan et al., ICLR 2024 (arXiv:2310.12508), their
-    code: rate 0.013, ten epochs, new labels in each.
+    "Amnesiac Machine Learning", AAAI 2021, section 4.1. Defaults: Fan et al., ICLR 2024
+    (arXiv:2310.12508), their code: rate 0.013, ten epochs, new labels in each.
 """
 
 from __future__ import annotations

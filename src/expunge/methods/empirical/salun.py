@@ -1,9 +1,10 @@
 """SalUn: random labels, but only for the weights that the rows to forget speak to most.
 
-A mask marks the half of all weights where the gradient of the forgetting loss is largest; the others
-stay as they are, bit for bit. Each step goes down a CE(retain) + (1 − a) CE(forget, other labels), drawn anew in
-each epoch. Costs ``epochs`` passes over the rows that stay, each step with a second batch, and one pass for the mask. Fails as random labels do, by
-confident mistakes; with a mask of few weights it forgets little.
+A mask marks the half of all weights where the gradient of the forgetting loss is largest; the
+others stay as they are, bit for bit. Each step goes down a CE(retain) + (1 − a) CE(forget, other
+labels), drawn anew in each epoch. Costs ``epochs`` passes over the rows that stay, each step with a
+second batch, and one pass for the mask. Fails as random labels do, by confident mistakes; with a
+mask of few weights it forgets little.
 
 References:
     Fan et al., "SalUn: Empowering Machine Unlearning via Gradient-based Weight Saliency", ICLR

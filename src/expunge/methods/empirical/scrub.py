@@ -1,17 +1,19 @@
 """SCRUB: a student that disobeys its teacher on the rows to forget, and obeys it on the others.
 
-The teacher is the network as it was. Epochs of max-steps, up the divergence KL(teacher ‖ student) on
-rows to forget, alternate with epochs of min-steps on rows that stay, down α KL + γ cross-entropy; the last epochs
-are min-steps alone. Costs ``epochs`` passes over the rows that stay, ``max_epochs`` over those to
-forget, and one of the teacher over all. Fails where the max-steps go too far for the min-steps to mend: lower
-``lr`` or ``max_epochs``; and by too little
-where there are few max-steps: the first begins at the teacher, where the divergence has no slope at all. Forgotten rows may end with larger losses than rows that were never seen;
+The teacher is the network as it was. Epochs of max-steps, up the divergence KL(teacher ‖ student)
+on rows to forget, alternate with epochs of min-steps on rows that stay, down α KL + γ
+cross-entropy; the last epochs are min-steps alone. Costs ``epochs`` passes over the rows that stay,
+``max_epochs`` over those to forget, and one of the teacher over all. Fails where the max-steps go
+too far for the min-steps to mend: lower ``lr`` or ``max_epochs``; and by too little where there are
+few max-steps: the first begins at the teacher, where the divergence has no slope at all. Forgotten
+rows may end with larger losses than rows that were never seen;
 :mod:`expunge.methods.empirical.scrub_r` rewinds.
 
 References:
-    Kurmanji et al., "Towards Unbounded Machine Unlearning", NeurIPS 2023, arXiv:2302.09880,
-    section 3, equation 3 and algorithms 1 to 3. Defaults: the authors' code (meghdadk/SCRUB, 98ffb11): Adam at 5·10⁻⁴, decayed by ten after
-    epochs 5, 8 and 9, α = 0.5, γ = 1, T = 2, three max-epochs of ten.
+    Kurmanji et al., "Towards Unbounded Machine Unlearning", NeurIPS 2023, arXiv:2302.09880, section
+    3, equation 3 and algorithms 1 to 3. Defaults: the authors' code (meghdadk/SCRUB, 98ffb11): Adam
+    at 5·10⁻⁴, decayed by ten after epochs 5, 8 and 9, α = 0.5, γ = 1, T = 2, three max-epochs of
+    ten.
 """
 
 from __future__ import annotations

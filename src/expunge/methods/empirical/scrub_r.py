@@ -1,11 +1,11 @@
 """SCRUB+R: SCRUB, rewound to where forgotten rows are as wrong as rows that were never seen.
 
-An error on forgotten rows that is too high gives them away. SCRUB+R keeps the network after each epoch,
-takes the error of the last one on unseen rows as what the error on forgotten rows should be, and returns the
-network that comes closest to it. The unseen rows are weighted to have the classes of those to forget. Costs
-what SCRUB costs, a forward pass over rows to forget per epoch, and memory for ``epochs`` networks. Needs unseen rows of each class
-that is to be forgotten. Fails as SCRUB does, and where errors are too coarse: with a single row to
-forget its error is 0 or 1.
+An error on forgotten rows that is too high gives them away. SCRUB+R keeps the network after each
+epoch, takes the error of the last one on unseen rows as what the error on forgotten rows should be,
+and returns the network that comes closest to it. The unseen rows are weighted to have the classes
+of those to forget. Costs what SCRUB costs, a forward pass over rows to forget per epoch, and memory
+for ``epochs`` networks. Needs unseen rows of each class that is to be forgotten. Fails as SCRUB
+does, and where errors are too coarse: with a single row to forget its error is 0 or 1.
 
 References:
     Kurmanji et al., "Towards Unbounded Machine Unlearning", NeurIPS 2023, arXiv:2302.09880,

@@ -1,7 +1,8 @@
 """Where each method's knobs are searched: ranges about the defaults, and keyed draws from them.
 
 The first draw of a method is its defaults. The others are independent, so that a search may be
-stopped anywhere; :func:`near` goes on from the best of them. The ranges are our choice, about one power of ten around published values.
+stopped anywhere; :func:`near` goes on from the best of them. The ranges are our choice, about one
+power of ten around published values.
 """
 
 from __future__ import annotations

@@ -1,14 +1,17 @@
 """SSD: dampen the weights that matter far more to the rows to forget than to all rows.
 
-Matters: the diagonal of the Fisher information, F, estimated by squared gradients of batches. Where F(forget) > α F(all), a weight is
-multiplied by min(λ F(all) / F(forget), 1). Takes no step of descent and draws nothing: equal for all seeds. Costs one backward pass over
-all rows. The batches of both estimates have the same size, because the square of a batch's mean gradient shrinks with it: never more rows than are to be
-forgotten, so that few of these make it slow. Fails with small α, which destroys the network, and where rows to forget are like the others: nothing is selected.
+Matters: the diagonal of the Fisher information, F, estimated by squared gradients of batches. Where
+F(forget) > α F(all), a weight is multiplied by min(λ F(all) / F(forget), 1). Takes no step of
+descent and draws nothing: equal for all seeds. Costs one backward pass over all rows. The batches
+of both estimates have the same size, because the square of a batch's mean gradient shrinks with it:
+never more rows than are to be forgotten, so that few of these make it slow. Fails with small α,
+which destroys the network, and where rows to forget are like the others: nothing is selected.
 
 References:
     Foster, Schoepf and Brintrup, "Fast Machine Unlearning Without Retraining Through Selective
     Synaptic Dampening", AAAI 2024, arXiv:2308.07707, equations 5 to 7. Defaults: their code
-    (if-loops/selective-synaptic-dampening, cdfdc0e): α = 10, λ = 1. F(all) is over the rows that stay and those to forget.
+    (if-loops/selective-synaptic-dampening, cdfdc0e): α = 10, λ = 1. F(all) is over the rows that
+    stay and those to forget.
 """
 
 from __future__ import annotations

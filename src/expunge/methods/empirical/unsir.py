@@ -1,14 +1,17 @@
 """UNSIR: learn noise that the network takes for anything but a class, train on it, then repair.
 
-For the classes to forget, noise inputs are moved up the cross-entropy of the class. One epoch on them, labelled with the class,
-and on some rows that stay impairs what the network knows of the class; an epoch on these rows alone repairs the rest. The rows to forget
-are not looked at, only their classes. Costs ``noise_steps`` steps and two passes over at most ``retained_per_class`` rows of each class. Made for forgetting
-whole classes: where rows of the class stay, they are impaired too, and a retrained network would not be. Fails at the rates of the paper on some networks.
+For the classes to forget, noise inputs are moved up the cross-entropy of the class. One epoch on
+them, labelled with the class, and on some rows that stay impairs what the network knows of the
+class; an epoch on these rows alone repairs the rest. The rows to forget are not looked at, only
+their classes. Costs ``noise_steps`` steps and two passes over at most ``retained_per_class`` rows
+of each class. Made for forgetting whole classes: where rows of the class stay, they are impaired
+too, and a retrained network would not be. Fails at the rates of the paper on some networks.
 
 References:
     Tarun et al., "Fast Yet Effective Machine Unlearning", IEEE TNNLS 2023, arXiv:2111.08947,
-    section IV, equation 1 and algorithm 1. Defaults: noise 25 steps of Adam at 0.1 with weight 0.1 on ‖x‖², batch 32, 80 batches of it, 500 rows of each
-    class; rates 0.02 (impair) and 0.01 (repair) are the paper's, as others report them.
+    section IV, equation 1 and algorithm 1. Defaults: noise 25 steps of Adam at 0.1 with weight 0.1
+    on ‖x‖², batch 32, 80 batches of it, 500 rows of each class; rates 0.02 (impair) and 0.01
+    (repair) are the paper's, as others report them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What a post-hoc method works with: a copy of the network, the rows, and one training loop.
 
-A method is a generator over a :class:`Work`: it walks through batches, with a loss of its own,
-and yields whenever somebody may look, or stop (after each epoch). All chance comes from the work's seed, by
-keyed hashes for orders and draws, and from PyTorch's generators, which the caller has seeded.
+A method is a generator over a :class:`Work`: it walks through batches, with a loss of its own, and
+yields whenever somebody may look, or stop (after each epoch). All chance comes from the work's
+seed, by keyed hashes for orders and draws, and from PyTorch's generators, which the caller has
+seeded.
 
 The network's own batch-norm layers learn from each batch, as in training; a batch of one row is
 normalised by their running figures instead, because it has no spread of its own.
