@@ -38,7 +38,8 @@ def test_an_audit_is_asked_for_made_and_read(served):
     assert (body["state"], body["report"], body["unseen"]) == ("open", None, "strangers")
     place = f"/models/wide/audits/{body['id']}"
     assert served("GET", place).json() == body
-    assert served("GET", f"{place}/page").status_code == 404
+    early = served("GET", f"{place}/page")
+    assert (early.status_code, early.json()["code"]) == (409, "audit-not-done")
     audited(served)
     done = served("GET", place).json()
     assert (done["state"], done["error"], done["by_policy"]) == ("done", None, False)

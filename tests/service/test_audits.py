@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import expunge
-from expunge.core.errors import ModelRetired, UnknownName, WorkerFailed
+from expunge.core.errors import AuditNotDone, ModelRetired, UnknownName, WorkerFailed
 from expunge.execution.local import Inline
 from expunge.execution.progress import Silent
 from expunge.home import Home
@@ -156,7 +156,7 @@ def test_an_audit_that_cannot_be_made_says_why_and_holds_nothing_up(trained: Hom
     assert audits.tend(trained.site, NEVER, WORK)
     (one,) = audits.listed(trained.site, "m")
     assert (one.state, one.error, one.report) == (State.FAILED, "input-invalid", None)
-    with pytest.raises(UnknownName):
+    with pytest.raises(AuditNotDone, match="failed"):
         audit_views.page(trained.site, "m", one.id)
 
 

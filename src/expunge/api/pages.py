@@ -158,6 +158,11 @@ PAGES: Final[dict[str, Page]] = {
         "It cannot be taken back",
         "It has no undo window, or that is over; or it is no restriction; or its ids came in again.",
     ),
+    "audit-not-done": Page(
+        409,
+        "The audit has no report",
+        "A worker makes it: ask again when its state is `done`. Of one that failed, `error` says why.",
+    ),
     "certificate-not-ready": Page(
         409,
         "The request is not done",

@@ -43,6 +43,7 @@ ExpungeError
 ├── ClaimLost                   another worker has the unit now
 ├── JournalUnwritten            requests stand, but not in the journal yet
 ├── BrokerUnreachable           the queue did not take what was published
+├── AuditNotDone                its report was asked for before its end, or there is none
 ├── CertificateNotReady         its request is not done
 ├── CertificateRefused          nothing was forgotten by its request in the end
 ├── GuaranteeUnproved           a proof of the guarantee that was asked for has a gap
@@ -549,6 +550,19 @@ class BrokerUnreachable(ExpungeError):
         super().__init__(
             f"The message broker cannot be used: {what}. Nothing is lost: what is to do stands in "
             f"the database, and workers look there every few seconds. See that the broker runs."
+        )
+
+
+class AuditNotDone(ExpungeError):
+    """The page of an audit was asked for that has no report, yet or at all."""
+
+    code = "audit-not-done"
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+        super().__init__(
+            f"The audit is {state}, so it has no report. One that is open or running has one when a "
+            f"worker has made it; of one that failed, `error` says why."
         )
 
 

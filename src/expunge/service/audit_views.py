@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from expunge.core.errors import UnknownName
+from expunge.core.errors import AuditNotDone
 from expunge.service import audits
 from expunge.service.audits import Owed, Wanted
 from expunge.training.site import Site
@@ -46,11 +46,12 @@ def page(site: Site, name: str, id_: str) -> str:
     """The page of an audit.
 
     Raises:
-        UnknownName: There is no such model or audit, or it is not done.
+        UnknownName: There is no such model or audit.
+        AuditNotDone: It has no report.
     """
     found = audits.find(site, name, id_)
     if found.report is None:
-        raise UnknownName("report of that audit", id_, [])
+        raise AuditNotDone(found.state.value)
     return pages.render(Report.from_json(found.report))
 
 

@@ -94,11 +94,11 @@ async def one(request: Request, name: Named, audit: Audit) -> Response:
     operation_id="getAuditPage",
     summary="An audit as a page for people",
     response_class=Response,
-    responses=_PAGE | describing.guarded(*_NONE_SUCH),
+    responses=_PAGE | describing.guarded(*_NONE_SUCH, "audit-not-done"),
     openapi_extra=describing.secured(Scope.READ, Scope.AUDIT),
 )
 async def page(request: Request, name: Named, audit: Audit) -> Response:
-    """One HTML file that needs nothing beside itself; 404 until the audit is done."""
+    """One HTML file that needs nothing beside itself; 409 until the audit is done."""
     await caller(request, Scope.READ, Scope.AUDIT)
     service = desk(request).service
     shown = await service.offload(views.page, service.home.site, name, audit)
