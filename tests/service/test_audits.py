@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import expunge
-from expunge.core.errors import AuditNotDone, ModelRetired, UnknownName, WorkerFailed
+from expunge.core.errors import AuditNotDone, ModelRetired, ServerBusy, UnknownName, WorkerFailed
 from expunge.execution.local import Inline
 from expunge.execution.progress import Silent
 from expunge.home import Home
@@ -184,6 +184,16 @@ def test_unknown_models_datasets_and_audits_are_refused(trained: Home) -> None:
     with pytest.raises(ModelRetired):
         audits.ask(trained.site, Wanted("m"))
     assert audits.listed(trained.site, "m") == []
+
+
+def test_no_more_are_taken_than_can_be_done(trained: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audits, "_MOST_OWED", 2)
+    for _ in range(2):
+        audits.ask(trained.site, Wanted("m", None, FEW))
+    with pytest.raises(ServerBusy):
+        audits.ask(trained.site, Wanted("m", None, FEW))
+    assert audits.tend(trained.site, NEVER, WORK)
+    audits.ask(trained.site, Wanted("m", None, FEW))
 
 
 def test_prometheus_sees_the_last_verdicts_and_what_is_owed(trained: Home) -> None:

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from expunge.metrics import signals
 from expunge.verify import gold_figures
-from expunge.verify.gold_figures import Margins, Told
+from expunge.verify.gold import Answers
+from expunge.verify.gold_figures import Margins
 
 CLASSES = np.array([0, 1] * 150)
 
@@ -25,8 +27,14 @@ def model(seed: int, right: float = 0.8, sure: float = 0.7) -> np.ndarray:
     return found
 
 
-def told(served: np.ndarray, seeds: range = range(8)) -> Told:
-    return Told(CLASSES, [served, *(model(seed) for seed in seeds)])
+def phi(probabilities: np.ndarray) -> np.ndarray:
+    return np.asarray(signals.phi(probabilities, CLASSES))
+
+
+def told(served: np.ndarray, seeds: range = range(8)) -> Answers:
+    again = np.array([model(seed) for seed in seeds]).reshape(-1, *served.shape)
+    again_phi = np.array([phi(one) for one in again]).reshape(-1, len(CLASSES))
+    return Answers(CLASSES, served, again, phi(served), again_phi)
 
 
 def checks(served: np.ndarray) -> dict[str, str]:
@@ -72,10 +80,12 @@ def test_too_few_retrained_models_are_inconclusive(retrained: int) -> None:
 
 
 def test_losses_by_hand() -> None:
-    half = np.full((4, 2), 0.5)
-    assert gold_figures.loss(half, np.array([0, 1, 0, 1])) == pytest.approx(math.log(2), rel=1e-5)
-    wrong = np.array([[1.0, 0.0]])
-    assert gold_figures.loss(wrong, np.array([1])) == pytest.approx(math.log(1e6), rel=1e-4)
+    assert gold_figures.losses(told(np.full((300, 2), 0.5)))[0] == pytest.approx(math.log(2))
+    # Right eight times of ten, and 0.7 sure: −0.8 log 0.7 − 0.2 log 0.3, as far as it was drawn so.
+    served = model(99)
+    right = (served.argmax(axis=1) == CLASSES).mean()
+    by_hand = -right * math.log(0.7) - (1 - right) * math.log(0.3)
+    assert gold_figures.losses(told(served))[0] == pytest.approx(by_hand)
 
 
 def test_classes_by_hand() -> None:

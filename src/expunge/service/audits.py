@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from expunge.core.errors import ExpungeError, UnknownName
+from expunge.core.errors import ExpungeError, ServerBusy, UnknownName
 from expunge.data import sql as data_sql
 from expunge.execution.local import Executor
 from expunge.execution.progress import Progress
@@ -36,6 +36,8 @@ from expunge.verify.settings import Given, Settings
 
 _LOG: Final = logging.getLogger(__name__)
 _LOCK: Final = "owed-audits.lock"
+_MOST_OWED: Final = 100
+"""Each costs trainings, and nothing is destroyed before it is done."""
 
 
 class State(StrEnum):
@@ -133,8 +135,11 @@ def ask(site: Site, wanted: Wanted) -> Owed:
     Raises:
         UnknownName: There is no such model, or no such dataset.
         ModelRetired: It is out of service.
+        ServerBusy: A hundred are owed already.
     """
     with site.database.transaction() as transaction:
+        if owed(transaction) >= _MOST_OWED:
+            raise ServerBusy
         model = site.model(transaction, wanted.model)
         sql.check_in_service(transaction, model)
         if wanted.unseen is not None:

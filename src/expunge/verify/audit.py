@@ -34,7 +34,8 @@ from expunge.training.site import Site, audit_folder
 from expunge.training.sql import Model, Version
 from expunge.verify import audited_rows, gold_standard, membership, score_curves, shadows
 from expunge.verify.audited_rows import Rows
-from expunge.verify.gold_standard import Answers, Margins
+from expunge.verify.gold import Answers
+from expunge.verify.gold_standard import Margins
 from expunge.verify.membership import Asked, Told
 from expunge.verify.report import FORMAT, Check, Curve, Report, level_of
 from expunge.verify.score_plan import Plan
@@ -174,8 +175,7 @@ def _all_told(
     found = {}
     for name, of in answers.items():
         member = inside if name == "retained" else np.zeros(signals[name].shape, np.bool_)
-        models = np.array([of.served, *of.retrained])
-        hits = (models.argmax(axis=2) == of.classes).astype(np.float64)
+        hits = (np.array(of.models).argmax(axis=2) == of.classes).astype(np.float64)
         found[name] = Told.of((of.phi, of.retrained_phi), signals[name], member, a, hits)
     return found
 

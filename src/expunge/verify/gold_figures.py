@@ -10,41 +10,24 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 
-from expunge.metrics import divergence, signals, tow
+from expunge.metrics import divergence, tow
 from expunge.metrics.arrays import Labels, Numbers
-from expunge.verify import beside
+from expunge.verify import gold
+from expunge.verify.gold import GROUPS, ROWS, Answers, Rule
 from expunge.verify.report import Check, Group
-from expunge.verify.score_plan import Ask, judged, unanswered
+from expunge.verify.score_plan import Ask
 
-_FLOOR: Final = 1e-6  # what a model that is quite certain, and wrong, is held to
 _LOSS: Final = "Golatkar et al., arXiv:1911.04933, section 5"
 _CALIBRATION: Final = "Guo et al., arXiv:1706.04599, section 2"
 _ACTIVATION: Final = "Golatkar et al., arXiv:2003.02960, section 5"
 _TOW: Final = "Zhao et al., arXiv:2406.01257, section 3"
-
-Figure: TypeAlias = Callable[[Numbers, Labels], float]
-"""Of one model's probabilities (n, classes), and true classes (n,)."""
-Distance: TypeAlias = Callable[[Numbers, Numbers, Labels], float]
-"""Of two models' probabilities."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Told:
-    """What models answered about one group of rows.
-
-    Attributes:
-        classes: True ones, (n,).
-        models: Probabilities: of the audited model, and behind it of retrained ones.
-    """
-
-    classes: Labels
-    models: Sequence[Numbers]
+_SIZE: Final = ("it is larger than retrained models'", "it is smaller than retrained models'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,33 +49,28 @@ class Margins:
     tow: float = 0.1
 
 
-def checks(groups: Mapping[str, Told], margins: Margins) -> Iterator[Check]:
+def checks(groups: Mapping[str, Answers], margins: Margins) -> Iterator[Check]:
     """Ask them all, of those groups that there are."""
-    for name, group in groups.items():
-        where = _GROUPS[name]
+    for name, of in groups.items():
         ask = _ask(
-            f"gold-loss-{name}", where, f"Are losses on {_ROWS[name]} those of", "nats", _LOSS
+            f"gold-loss-{name}", GROUPS[name], f"Are losses on {ROWS[name]} those of", "nats", _LOSS
         )
-        yield _alone(ask, loss, group, margins.loss)
+        yield gold.compared(ask, losses(of), len(of), _rule(of, margins.loss, _SIZE))
     good = "unseen" if "unseen" in groups else "retained"
-    of, rows = groups[good], _ROWS[good]
-    question = f"Is confidence on {rows} as well calibrated as that of"
-    ask = _ask(f"gold-calibration-{good}", "utility", question, "", _CALIBRATION)
-    yield _alone(ask, divergence.calibration_error, of, margins.calibration)
-    question = f"Is each class of {rows} as often recognised as by"
-    ask = _ask(f"gold-classes-{good}", "utility", question, "share of rows", _LOSS)
-    yield _apart(ask, per_class, of, margins.per_class)
+    yield from _good(good, groups[good], margins)
+    forgotten = groups["forgotten"]
     question = "Are probabilities for forgotten rows as near to those of"
     ask = _ask("gold-activation-forgotten", "gold-standard", question, "", _ACTIVATION)
-    yield _apart(ask, _activation, groups["forgotten"], margins.activation)
-    if len(groups) == len(_ROWS):
+    far = gold.distances(forgotten.models, divergence.activation_distance)
+    rule = _rule(forgotten, margins.activation, gold.FARTHER, upper=True)
+    yield gold.compared(ask, far, len(forgotten), rule)
+    if len(groups) == len(ROWS):
         yield _tug(groups, margins.tow)
 
 
-def loss(probabilities: Numbers, classes: Labels) -> float:
-    """Mean cross-entropy, in nats; a probability counts for a millionth at least."""
-    mixed = (probabilities + _FLOOR) / (1 + _FLOOR * probabilities.shape[1])
-    return float(signals.loss(mixed / mixed.sum(axis=1, keepdims=True), classes).mean())
+def losses(of: Answers) -> list[float]:
+    """Mean cross-entropies, in nats: of the audited model, and behind it of retrained ones."""
+    return [float(np.logaddexp(0, -phi).mean()) for phi in (of.phi, *of.retrained_phi)]
 
 
 def per_class(one: Numbers, other: Numbers, classes: Labels) -> float:
@@ -101,82 +79,32 @@ def per_class(one: Numbers, other: Numbers, classes: Labels) -> float:
     return max(abs(float(hits[classes == code].mean())) for code in np.unique(classes))
 
 
-def _activation(one: Numbers, other: Numbers, _: Labels) -> float:
-    return divergence.activation_distance(one, other)
+def _good(name: str, of: Answers, margins: Margins) -> Iterator[Check]:
+    question = f"Is confidence on {ROWS[name]} as well calibrated as that of"
+    ask = _ask(f"gold-calibration-{name}", "utility", question, "", _CALIBRATION)
+    errors = [divergence.calibration_error(each, of.classes) for each in of.models]
+    yield gold.compared(ask, errors, len(of), _rule(of, margins.calibration, _SIZE))
+    question = f"Is each class of {ROWS[name]} as often recognised as by"
+    ask = _ask(f"gold-classes-{name}", "utility", question, "share of rows", _LOSS)
+    far = gold.distances(of.models, lambda one, other: per_class(one, other, of.classes))
+    rule = _rule(of, margins.per_class, gold.FARTHER, upper=True)
+    yield gold.compared(ask, far, len(of), rule)
 
 
-def _alone(ask: Ask, figure: Figure, group: Told, margin: float) -> Check:
-    """A figure of one model beside those of retrained models."""
-    served, *again = (figure(each, group.classes) for each in group.models)
-    words = ("it is larger than retrained models'", "it is smaller than retrained models'")
-    return _judged(ask, served, again, len(group.classes), words, margin)
-
-
-def _apart(ask: Ask, distance: Distance, group: Told, margin: float) -> Check:
-    """How far a model is from retrained ones, beside how far these are from each other."""
-    served, *others = group.models
-    far = [_mean(distance, served, others, group.classes)] if others else [0.0]
-    far += [
-        _mean(distance, each, [*others[:at], *others[at + 1 :]], group.classes)
-        for at, each in enumerate(others)
-        if len(others) > 1
-    ]
-    words = ("it is farther from retrained models than these from each other", "")
-    return _judged(ask, far[0], far[1:], len(group.classes), words, margin, upper=True)
-
-
-def _mean(distance: Distance, one: Numbers, others: Sequence[Numbers], classes: Labels) -> float:
-    return float(np.mean([distance(one, each, classes) for each in others]))
-
-
-def _tug(groups: Mapping[str, Told], margin: float) -> Check:
+def _tug(groups: Mapping[str, Answers], margin: float) -> Check:
     question = "Is it, on all three groups of rows at once, as accurate as"
     ask = _ask("gold-tow", "gold-standard", question, "", _TOW)
-    figures = [tow.Figures(*each) for each in zip(*(_rates(groups[n]) for n in _ROWS), strict=True)]
-    served, *again = figures
-    value = float(np.mean([tow.tow(served, each) for each in again])) if again else 1.0
-    null = [
-        float(np.mean([tow.tow(each, other) for other in [*again[:at], *again[at + 1 :]]]))
-        for at, each in enumerate(again)
-        if len(again) > 1
-    ]
-    words = ("", "it is farther from retrained models than these from each other")
-    rows = min(len(group.classes) for group in groups.values())
-    return _judged(ask, value, null, rows, words, margin)
+    rates = zip(*(groups[name].accuracies for name in ROWS), strict=True)
+    near = gold.distances([tow.Figures(*each) for each in rates], tow.tow)
+    smallest = min(groups.values(), key=len)
+    rule = _rule(smallest, margin, ("", gold.FARTHER[0]))
+    return gold.compared(ask, near, len(smallest), rule)
 
 
-def _rates(group: Told) -> list[float]:
-    return [float((each.argmax(axis=1) == group.classes).mean()) for each in group.models]
-
-
-def _judged(  # noqa: PLR0913 - a check is made of all of these
-    ask: Ask,
-    value: float,
-    again: Sequence[float],
-    rows: int,
-    words: tuple[str, str],
-    margin: float,
-    *,
-    upper: bool = False,
-) -> Check:
-    if len(again) < 3:
-        return unanswered(ask, "It takes three retrained models to compare them with each other.")
+def _rule(of: Answers, margin: float, words: tuple[str, str], *, upper: bool = False) -> Rule:
     # A mean over n rows is known to half a row at best, though models agree.
-    found = beside.found(value, again, {"rows": rows}, words, margin, least=0.5 / rows)
-    return judged(ask, found, margin, upper=upper)
+    return Rule(margin, words, least=0.5 / len(of), upper=upper)
 
 
 def _ask(name: str, group: Group, question: str, unit: str, source: str) -> Ask:
     return Ask(name, group, f"{question} retrained models?", unit, source, (), needed=False)
-
-
-_ROWS: Final[Mapping[str, str]] = {
-    "forgotten": "forgotten rows",
-    "retained": "rows that stay",
-    "unseen": "unseen rows",
-}
-_GROUPS: Final[Mapping[str, Group]] = {
-    "forgotten": "gold-standard",
-    "retained": "retained",
-    "unseen": "utility",
-}
